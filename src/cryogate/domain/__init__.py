@@ -1,0 +1,1 @@
+"""Nouns and rules of Cryogate: plain values, standard library only, no I/O."""

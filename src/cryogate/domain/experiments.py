@@ -1,0 +1,56 @@
+"""Experiments: what work is *for*, and the bounds everybody in it shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Classification(StrEnum):
+    """How much harm a leak would do."""
+
+    POC = "poc"
+    PRODUCTION = "production"
+    SENSITIVE = "sensitive"
+
+
+class Release(StrEnum):
+    """How much of a result may leave the gateway, from least to most."""
+
+    NONE = "none"
+    AGGREGATES = "aggregates"
+    RAW = "raw"
+
+    def narrowed(self, other: Release) -> Release:
+        """The lesser of two rights: rights only ever meet, they never add up."""
+        return min(self, other, key=lambda right: right.rank)
+
+    @property
+    def rank(self) -> int:
+        """0 for the least right, growing."""
+        return tuple(Release).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A purpose with an owner, a time window (epoch milliseconds) and allow-lists.
+
+    An empty allow-list allows nobody and nothing.
+    """
+
+    experiment_id: str
+    purpose: str
+    classification: Classification
+    owner: str
+    cost_center: str
+    opens_ms: int
+    closes_ms: int
+    closed: bool
+    allowed_agents: frozenset[str]
+    allowed_backends: frozenset[str]
+    release: Release
+    created_ms: int
+
+    def is_open(self, now_ms: int) -> bool:
+        """Open means: not closed by hand and inside ``[opens_ms, closes_ms)``."""
+        return not self.closed and self.opens_ms <= now_ms < self.closes_ms

@@ -1,0 +1,71 @@
+"""Money and shots held before an effect: statements to put into the caller's unit of work."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from cryogate.domain.decisions import Violation
+from cryogate.domain.money import Money
+from cryogate.ports.store import Statement
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What one job holds: the cost bound and its shots, against experiment and token."""
+
+    job_id: str
+    experiment_id: str
+    token_id: str
+    session_id: str | None
+    cost: Money
+    shots: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetView:
+    """A budget's limit, what is held and what is spent; cents and shots."""
+
+    currency: str
+    limit_cents: int
+    held_cents: int
+    spent_cents: int
+    limit_shots: int
+    held_shots: int
+    spent_shots: int
+
+    @property
+    def left_cents(self) -> int:
+        """What may still be reserved."""
+        return max(0, self.limit_cents - self.held_cents - self.spent_cents)
+
+    @property
+    def left_shots(self) -> int:
+        """What may still be reserved."""
+        return max(0, self.limit_shots - self.held_shots - self.spent_shots)
+
+
+class Ledger(ABC):
+    """Reserve, settle, release. Each guard is checked by the database in the same transaction,
+    so concurrent reservations can never exceed a limit together (B1).
+    """
+
+    @abstractmethod
+    def reserve(self, hold: Hold, now_ms: int) -> tuple[Statement, ...]:
+        """Guarded statements that hold the money, or fail the whole unit of work."""
+
+    @abstractmethod
+    def settle(self, hold: Hold, actual_cents: int, now_ms: int) -> tuple[Statement, ...]:
+        """Turn the hold into spending of ``actual_cents`` and release the remainder."""
+
+    @abstractmethod
+    def release(self, hold: Hold, now_ms: int) -> tuple[Statement, ...]:
+        """Give the whole hold back."""
+
+    @abstractmethod
+    async def view(self, experiment_id: str) -> BudgetView | None:
+        """The experiment's budget as it stands."""
+
+    @abstractmethod
+    async def explain(self, guard: str, hold: Hold) -> tuple[Violation, ...]:
+        """What a failed guard of `reserve` means for the caller; empty if not one of ours."""

@@ -1,0 +1,123 @@
+"""A vendor, or a simulator, seen as nine verbs.
+
+A program reaches a provider only as our own `Program`; the adapter emits it. The job id is the
+idempotency key or tag, so `find` can answer "did you get this?" after a crash.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from cryogate.circuits import Program
+from cryogate.domain.errors import CryogateError
+from cryogate.ports.credentials import Lease
+
+
+class ProviderError(CryogateError):
+    """The provider did not do as asked. ``sent`` tells whether it may have accepted the job.
+
+    ``detail`` is ours and safe to show; the vendor's own words stay in the log.
+    """
+
+    def __init__(self, detail: str, *, sent: bool, retryable: bool) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.sent = sent
+        self.retryable = retryable
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A device and its limits. What is not declared here is not allowed there."""
+
+    name: str
+    scheme: str
+    simulator: bool
+    qubits: int
+    max_shots: int
+    gate_set: frozenset[str]
+    features: frozenset[str]
+    status: str = "online"
+
+
+class VendorState(StrEnum):
+    """What a vendor says of a job, reduced to what we act on."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class VendorStatus:
+    """State, and once final what it cost (cents, ``None`` when the vendor does not say)."""
+
+    state: VendorState
+    cost_cents: int | None = None
+    runtime_ms: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RawResult:
+    """Counts by bit string (classical bit 0 rightmost), and per-shot memory where offered."""
+
+    counts: Mapping[str, int]
+    shots: int
+    memory: tuple[str, ...] | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One checked program, exactly as it must run."""
+
+    job_id: str
+    backend: str
+    program: Program
+    shots: int
+    experiment_id: str
+    cost_ceiling_cents: int
+
+
+class Provider(ABC):
+    """Adapters raise `ProviderError` only; anything else counts as "may have been sent"."""
+
+    scheme: str
+
+    @abstractmethod
+    async def backends(self) -> Sequence[Backend]:
+        """Devices this provider offers now."""
+
+    @abstractmethod
+    async def submit(self, submission: Submission, lease: Lease) -> str:
+        """Hand the job over, once: the same ``job_id`` again gives the same vendor id."""
+
+    @abstractmethod
+    async def find(self, job_id: str, lease: Lease) -> str | None:
+        """The vendor id under which ``job_id`` was accepted, or None when it never was."""
+
+    @abstractmethod
+    async def status(self, vendor_id: str, lease: Lease) -> VendorStatus:
+        """Where the job is."""
+
+    @abstractmethod
+    async def result(self, vendor_id: str, lease: Lease) -> RawResult:
+        """The result of a job that is done."""
+
+    @abstractmethod
+    async def cancel(self, vendor_id: str, lease: Lease) -> None:
+        """Ask for the job to stop. Returns when the vendor has taken note."""
+
+    async def wait(self, vendor_id: str, lease: Lease) -> VendorStatus | None:
+        """Block until the job is final where the provider can tell; None: poll `status`."""
+        return None
+
+    async def close(self) -> None:
+        """Release processes and connections."""
+        return

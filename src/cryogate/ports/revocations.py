@@ -1,0 +1,55 @@
+"""Is this still allowed? Asked on every request."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cryogate.domain.errors import Unavailable
+
+
+class StaleRevocations(Unavailable):
+    """The view of revocations is older than its bound, so nobody is let through (R3)."""
+
+
+class RevokedKind(StrEnum):
+    """What a revocation can name. ``ALL`` is the global switch; its subject is ``*``."""
+
+    TOKEN = "token"  # noqa: S105 - a kind of subject
+    SESSION = "session"
+    AGENT = "agent"
+    EXPERIMENT = "experiment"
+    OWNER = "owner"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Everything by which a caller could have been revoked."""
+
+    token_id: str
+    agent_id: str
+    owner: str
+    experiment_id: str
+    issued_ms: int
+    session_id: str | None = None
+
+
+class RevocationView(ABC):
+    """This process's view of all revocations."""
+
+    @abstractmethod
+    def revoked(self, subject: Subject) -> RevokedKind | None:
+        """What revokes ``subject``, or None. Synchronous and cheap: called on every request.
+
+        A revocation of an agent, owner, experiment or everything ends all tokens issued up to
+        its time; a token issued later (after re-enablement) is a new decision.
+
+        Raises:
+            StaleRevocations: the view is older than its bound.
+        """
+
+    @abstractmethod
+    async def refresh(self) -> None:
+        """Read everything up to now. Returns when this process enforces it."""
