@@ -1,0 +1,68 @@
+"""One request on its way through the checks: what is known of it so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from cryogate.circuits import Facts, Program
+from cryogate.domain.agents import Agent
+from cryogate.domain.decisions import Decision
+from cryogate.domain.experiments import Experiment
+from cryogate.gateway.caller import Caller
+from cryogate.gateway.requests import EstimateRequest
+from cryogate.ports.budgets import BudgetView
+from cryogate.ports.policy import Action
+from cryogate.ports.pricing import Quote
+from cryogate.ports.provider import Backend
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """A gateway session as the checks see it."""
+
+    session_id: str
+    token_id: str
+    backends: tuple[str, ...]
+    expires_ms: int
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The database's view of the caller, read once per request."""
+
+    agent: Agent
+    experiment: Experiment
+    budget: BudgetView
+    used_jobs: int
+    used_shots: int
+    used_cents: int
+    session: SessionView | None
+
+
+@dataclass(slots=True)
+class Case:
+    """Filled in by the checks, in their order. A field that no check has filled is ``None``."""
+
+    caller: Caller
+    request: EstimateRequest
+    action: Action
+    now_ms: int
+    standing: Standing
+    devices: Mapping[str, Backend]
+    backend: Backend | None = None
+    program: Program | None = None
+    facts: Facts | None = None
+    quote: Quote | None = None
+    decision: Decision | None = field(default=None)
+
+
+def known(value: T | None, what: str) -> T:
+    """``value``, or a loud failure: a check ran before the one that fills what it needs."""
+    if value is None:
+        raise RuntimeError(f"checks are out of order: {what} is not known yet")
+    return value

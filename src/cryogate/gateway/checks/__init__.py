@@ -1,0 +1,1 @@
+"""The checks of the pipeline, one file each, independent of each other."""

@@ -1,0 +1,104 @@
+"""(5) Policy says yes to agent, experiment, token, facts, price and backend together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cryogate.domain.decisions import Deny, Violation
+from cryogate.gateway.case import Case, Standing
+from cryogate.gateway.pipeline import Check
+from cryogate.ports import policy as ask
+
+
+class PolicyCheck(Check):
+    """Asks the engine about the whole case; nothing is asked about a part of it (A2)."""
+
+    step = "5"
+
+    def __init__(self, engine: ask.PolicyEngine) -> None:
+        self._engine = engine
+
+    async def __call__(self, case: Case) -> Sequence[Violation]:
+        """Fill in the decision, unless the case could not be completed (then it is refused)."""
+        backend, facts, program, quote = case.backend, case.facts, case.program, case.quote
+        if backend is None or facts is None or program is None or quote is None:
+            return ()
+        case.decision = await self._engine.decide(
+            ask.Question(
+                action=case.action,
+                now_ms=case.now_ms,
+                agent=agent_facts(case.standing),
+                experiment=experiment_facts(case.standing),
+                grant=grant_facts(case),
+                shots=case.request.shots,
+                circuit=ask.CircuitFacts(
+                    sha256=program.fingerprint,
+                    qubits=facts.qubits,
+                    depth=facts.depth,
+                    gates=facts.gates,
+                    two_qubit_gates=facts.two_qubit_gates,
+                    measurements=facts.measurements,
+                    gate_set=facts.gate_set,
+                    features=facts.features,
+                ),
+                backend=ask.BackendFacts(
+                    name=backend.name,
+                    scheme=backend.scheme,
+                    simulator=backend.simulator,
+                    qubits=backend.qubits,
+                ),
+                price=ask.PriceFacts(cents=quote.bound.cents, currency=quote.bound.currency),
+                history=ask.HistoryFacts(
+                    token_jobs=case.standing.used_jobs,
+                    token_shots=case.standing.used_shots,
+                    token_cents=case.standing.used_cents,
+                ),
+            )
+        )
+        return case.decision.violations if isinstance(case.decision, Deny) else ()
+
+
+def agent_facts(standing: Standing) -> ask.AgentFacts:
+    """What policy may know of the agent."""
+    agent = standing.agent
+    return ask.AgentFacts(
+        id=agent.agent_id,
+        owner=agent.owner,
+        tier=agent.tier,
+        stage=agent.stage.value,
+        roles=tuple(sorted(agent.roles)),
+        attributes=dict(agent.attributes),
+    )
+
+
+def experiment_facts(standing: Standing) -> ask.ExperimentFacts:
+    """What policy may know of the experiment and its budget."""
+    experiment, budget = standing.experiment, standing.budget
+    return ask.ExperimentFacts(
+        id=experiment.experiment_id,
+        purpose=experiment.purpose,
+        classification=experiment.classification.value,
+        owner=experiment.owner,
+        cost_center=experiment.cost_center,
+        allowed_agents=tuple(sorted(experiment.allowed_agents)),
+        allowed_backends=tuple(sorted(experiment.allowed_backends)),
+        release=experiment.release.value,
+        closes_ms=experiment.closes_ms,
+        budget_left_cents=budget.left_cents,
+        budget_left_shots=budget.left_shots,
+    )
+
+
+def grant_facts(case: Case) -> ask.GrantFacts:
+    """The bounds that the token holds."""
+    grant = case.caller.grant
+    return ask.GrantFacts(
+        allowed_backends=grant.allowed_backends,
+        allowed_gate_set=grant.allowed_gate_set,
+        max_shots=grant.max_shots,
+        max_total_shots=grant.max_total_shots,
+        max_jobs=grant.max_jobs,
+        max_cost_cents=grant.max_cost_cents,
+        results=grant.results.value,
+        ttl_s=max(0, case.caller.expires_ms - case.caller.issued_ms) // 1000,
+    )

@@ -1,0 +1,376 @@
+"""Accepting jobs: checks, then one transaction for reservation, job and intent event.
+
+Numbered as in ``docs/life-of-a-request.md``: (1) to (5) are `Pipeline`, (6) and (7) are here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+
+import msgspec
+
+from cryogate.domain.approvals import Terms
+from cryogate.domain.decisions import Allow, Decision, Deny, ObligationKind
+from cryogate.domain.errors import Conflict, Forbidden, NotFound, Refused, Unauthenticated
+from cryogate.domain.events import Event, Outcome
+from cryogate.domain.experiments import Release
+from cryogate.domain.ids import JOB, is_minted, new_id
+from cryogate.domain.jobs import JobState
+from cryogate.gateway.caller import Caller
+from cryogate.gateway.case import Case, known
+from cryogate.gateway.pipeline import Pipeline
+from cryogate.gateway.requests import EstimateRequest, JobRequest
+from cryogate.gateway.standing import read_standing, text
+from cryogate.gateway.views import (
+    EstimateView,
+    FactsView,
+    JobPage,
+    JobView,
+    ViolationView,
+    job_view,
+)
+from cryogate.ports.approvals import Approvals
+from cryogate.ports.budgets import Hold, Ledger
+from cryogate.ports.clock import Clock
+from cryogate.ports.policy import Action
+from cryogate.ports.provider import Backend
+from cryogate.ports.revocations import RevocationView
+from cryogate.ports.store import AlreadyExists, GuardFailed, Statement, Store, UnitOfWork
+
+_NEWEST = 2**62
+
+
+class JobService:
+    """Everything an agent can do with jobs, except reading results."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        pipeline: Pipeline,
+        ledger: Ledger,
+        approvals: Approvals,
+        revocations: RevocationView,
+        devices: Callable[[], Mapping[str, Backend]],
+        accepted: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._pipeline = pipeline
+        self._ledger = ledger
+        self._approvals = approvals
+        self._revocations = revocations
+        self._devices = devices
+        self._accepted = accepted
+
+    async def submit(self, caller: Caller, request: JobRequest) -> tuple[JobView, bool]:
+        """Accept a job, or return the one that this idempotency key already made.
+
+        Returns the job and whether it is new.
+
+        Raises:
+            Refused: with every violation found; a refusal is recorded as an event.
+            Unavailable: somebody who must answer did not; nothing was reserved.
+        """
+        digest = request.digest()
+        if request.idempotency_key is not None:
+            earlier = await self._earlier(caller, request.idempotency_key, digest)
+            if earlier is not None:
+                return earlier, False
+        case, decision = await self._judge(caller, request, "job:submit")
+        if not isinstance(decision, Allow):
+            raise _refusal(decision)
+        return await self._accept(case, decision, request, digest)
+
+    async def estimate(self, caller: Caller, request: EstimateRequest) -> EstimateView:
+        """What `submit` would say, and what it would cost. Reserves and spends nothing."""
+        case, decision = await self._judge(caller, request, "job:estimate")
+        return _estimate(case, decision)
+
+    async def job(self, caller: Caller, job_id: str) -> JobView:
+        """One of the caller's jobs.
+
+        Raises:
+            NotFound: absent, or of another agent or experiment; the two look the same (A1).
+        """
+        row = None
+        if is_minted(job_id, JOB):
+            row = await self._store.fetch_one("job_view", {"job_id": job_id})
+        if (
+            row is None
+            or row["agent_id"] != caller.agent_id
+            or row["experiment_id"] != caller.grant.experiment_id
+        ):
+            raise NotFound("job_not_found", "no such job")
+        return job_view(row)
+
+    async def jobs(self, caller: Caller, limit: int, cursor: tuple[int, str] | None) -> JobPage:
+        """The caller's jobs of this experiment, newest first."""
+        before_ms, before_id = cursor or (_NEWEST, "")
+        rows = await self._store.fetch(
+            "jobs_of_agent",
+            {
+                "agent_id": caller.agent_id,
+                "experiment_id": caller.grant.experiment_id,
+                "before_ms": before_ms,
+                "before_id": before_id,
+                "limit": limit + 1,
+            },
+        )
+        items = tuple(job_view(row) for row in rows[:limit])
+        more = None
+        if len(rows) > limit:
+            last = rows[limit - 1]
+            more = f"{last['created_ms']}.{last['job_id']}"
+        return JobPage(items, more)
+
+    # -- (1) to (5) ------------------------------------------------------------------------
+
+    async def _judge(
+        self, caller: Caller, request: EstimateRequest, action: Action
+    ) -> tuple[Case, Decision]:
+        now_ms = self._clock.now_ms()
+        standing = await read_standing(self._store, caller, request.session_id)
+        if request.session_id is not None and self._revocations.revoked(
+            caller.subject(request.session_id)
+        ):
+            raise Unauthenticated("revoked", "the session has been revoked")
+        case = Case(caller, request, action, now_ms, standing, self._devices())
+        try:
+            decision = await self._pipeline.run(case)
+        except Refused as refusal:
+            await self._record_refusal(case, (refusal.code,), "")
+            raise
+        if isinstance(decision, Deny) and action == "job:submit":
+            await self._record_refusal(case, decision.reasons, decision.policy_digest)
+        return case, decision
+
+    async def _record_refusal(self, case: Case, reasons: tuple[str, ...], policy: str) -> None:
+        event = _event(case, f"{_NOUN[case.action]}.refused", Outcome.REFUSED, reasons, policy)
+        await self._store.commit(UnitOfWork((), (event,)))
+
+    # -- (6) and (7) -----------------------------------------------------------------------
+
+    async def _accept(
+        self, case: Case, decision: Allow, request: JobRequest, digest: str
+    ) -> tuple[JobView, bool]:
+        caller, now_ms = case.caller, case.now_ms
+        quote, program = known(case.quote, "price"), known(case.program, "program")
+        job_id = new_id(JOB)
+        state, approval_id = JobState.QUEUED, None
+        extra: tuple[Statement, ...] = ()
+        events: tuple[Event, ...] = ()
+        if decision.obliges(ObligationKind.APPROVAL):
+            # (6) a human's yes to exactly these terms, or the job waits for one
+            terms = _terms(case)
+            approved = await self._approvals.find_approved(terms, now_ms)
+            if approved is not None:
+                approval_id = approved.approval_id
+                extra = self._approvals.use(approval_id, terms, now_ms)
+            else:
+                state = JobState.PARKED
+                why = "; ".join(
+                    o.reason for o in decision.obligations if o.kind is ObligationKind.APPROVAL
+                )
+                approval_id, extra, events = self._approvals.open(
+                    terms, job_id, caller.owner, why, now_ms
+                )
+        # (7) one transaction: it fails, and nothing happened
+        hold = Hold(
+            job_id, caller.grant.experiment_id, caller.token_id, request.session_id,
+            quote.bound, request.shots,
+        )  # fmt: skip
+        accept = Statement(
+            "accept_job",
+            {
+                "job_id": job_id,
+                "agent_id": caller.agent_id,
+                "owner": caller.owner,
+                "experiment_id": caller.grant.experiment_id,
+                "token_id": caller.token_id,
+                "token_issued_ms": caller.issued_ms,
+                "session_id": request.session_id,
+                "backend": request.backend,
+                "shots": request.shots,
+                "state": state.value,
+                "circuit_sha256": program.fingerprint,
+                "program": program.to_bytes().decode("ascii"),
+                "facts": msgspec.json.encode(facts_view(case)).decode(),
+                "results": _right(case, decision).value,
+                "currency": quote.bound.currency,
+                "cost_bound_cents": quote.bound.cents,
+                "policy_digest": decision.policy_digest,
+                "approval_id": approval_id,
+                "idempotency_key": request.idempotency_key,
+                "request_sha256": digest,
+                "metadata": msgspec.json.encode(request.metadata).decode(),
+                "now_ms": now_ms,
+            },
+            guard="job.live",
+        )
+        intent = _event(
+            case,
+            "job.parked" if state is JobState.PARKED else "job.accepted",
+            Outcome.INTENT,
+            decision.reasons,
+            decision.policy_digest,
+            job_id=job_id,
+            approval_id=approval_id,
+        )
+        work = UnitOfWork((accept, *self._ledger.reserve(hold, now_ms), *extra), (intent, *events))
+        try:
+            await self._store.commit(work)
+        except AlreadyExists:
+            if request.idempotency_key is None:
+                raise
+            earlier = await self._earlier(caller, request.idempotency_key, digest)
+            if earlier is None:
+                raise
+            return earlier, False
+        except GuardFailed as failed:
+            raise await self._guard_refusal(case, hold, failed) from failed
+        if state is JobState.QUEUED:
+            self._accepted()
+        return await self.job(caller, job_id), True
+
+    async def _guard_refusal(self, case: Case, hold: Hold, failed: GuardFailed) -> Refused:
+        violations = await self._ledger.explain(failed.guard, hold)
+        reasons = tuple(v.limit for v in violations) or (failed.guard,)
+        await self._record_refusal(case, reasons, "")
+        if violations:
+            return Forbidden("limit_reached", "a limit was reached meanwhile", violations)
+        if failed.guard == "job.live":
+            return Unauthenticated("revoked", "token revoked or experiment closed meanwhile")
+        return Conflict(
+            "state_changed", f"{failed.guard} no longer holds; look at the present state"
+        )
+
+    async def _earlier(self, caller: Caller, key: str, digest: str) -> JobView | None:
+        row = await self._store.fetch_one(
+            "job_by_key", {"agent_id": caller.agent_id, "idempotency_key": key}
+        )
+        if row is None:
+            return None
+        if row["request_sha256"] != digest:
+            raise Conflict(
+                "idempotency_key_reused",
+                "this idempotency key was used for another request; choose a fresh one",
+            )
+        return await self.job(caller, text(row, "job_id"))
+
+
+_NOUN: dict[str, str] = {"job:submit": "job", "job:estimate": "estimate"}
+
+
+def _right(case: Case, decision: Allow) -> Release:
+    right = case.caller.grant.results.narrowed(case.standing.experiment.release)
+    if decision.obliges(ObligationKind.AGGREGATES_ONLY):
+        right = right.narrowed(Release.AGGREGATES)
+    if decision.obliges(ObligationKind.NO_RESULTS):
+        right = Release.NONE
+    return right
+
+
+def _terms(case: Case) -> Terms:
+    quote = known(case.quote, "price")
+    return Terms(
+        agent_id=case.caller.agent_id,
+        experiment_id=case.caller.grant.experiment_id,
+        circuit_sha256=known(case.program, "program").fingerprint,
+        backend=case.request.backend,
+        shots=case.request.shots,
+        cost_ceiling_cents=quote.bound.cents,
+        currency=quote.bound.currency,
+    )
+
+
+def _event(
+    case: Case,
+    action: str,
+    outcome: Outcome,
+    reasons: tuple[str, ...],
+    policy_digest: str,
+    *,
+    job_id: str | None = None,
+    approval_id: str | None = None,
+) -> Event:
+    caller, quote = case.caller, case.quote
+    return Event(
+        timestamp_ms=case.now_ms,
+        action=action,
+        outcome=outcome,
+        agent_id=caller.agent_id,
+        human_owner=caller.owner,
+        experiment_id=caller.grant.experiment_id,
+        purpose=case.standing.experiment.purpose,
+        circuit_sha256=case.program.fingerprint if case.program is not None else None,
+        gate_set=case.facts.gate_set if case.facts is not None else None,
+        qpu=case.request.backend,
+        shots=case.request.shots,
+        token_id=caller.token_id,
+        token_ttl_s=max(0, caller.expires_ms - caller.issued_ms) // 1000,
+        session_id=case.request.session_id,
+        job_id=job_id,
+        cost_estimate_cents=quote.bound.cents if quote is not None else None,
+        currency=quote.bound.currency if quote is not None else None,
+        policy_digest=policy_digest or None,
+        decision_reasons=reasons,
+        approval_id=approval_id,
+        actor_chain=caller.actor_chain or None,
+    )
+
+
+def _refusal(decision: Decision) -> Forbidden:
+    violations = decision.violations if isinstance(decision, Deny) else ()
+    reasons = decision.reasons if isinstance(decision, Deny) else ()
+    if violations:
+        detail = f"{len(violations)} limit(s) not kept; see violations"
+    else:
+        detail = "policy does not allow this: " + (", ".join(reasons) or "no reason given")
+    return Forbidden("not_allowed", detail, violations)
+
+
+def facts_view(case: Case) -> FactsView:
+    """The facts of the case's circuit, for storing and showing."""
+    facts = known(case.facts, "facts")
+    return FactsView(
+        qubits=facts.qubits,
+        used_qubits=facts.used_qubits,
+        clbits=facts.clbits,
+        gates=facts.gates,
+        gate_counts=dict(facts.gate_counts),
+        one_qubit_gates=facts.one_qubit_gates,
+        two_qubit_gates=facts.two_qubit_gates,
+        multi_qubit_gates=facts.multi_qubit_gates,
+        measurements=facts.measurements,
+        resets=facts.resets,
+        depth=facts.depth,
+        two_qubit_depth=facts.two_qubit_depth,
+        features=facts.features,
+    )
+
+
+def _estimate(case: Case, decision: Decision) -> EstimateView:
+    quote = case.quote
+    if isinstance(decision, Allow):
+        parked = decision.obliges(ObligationKind.APPROVAL)
+        verdict, reasons = ("needs_approval" if parked else "allow"), decision.reasons
+    else:
+        verdict, reasons = "deny", decision.reasons
+    violations = decision.violations if isinstance(decision, Deny) else ()
+    return EstimateView(
+        backend=case.request.backend,
+        shots=case.request.shots,
+        circuit_sha256=known(case.program, "program").fingerprint,
+        facts=facts_view(case),
+        cost_bound_cents=quote.bound.cents if quote else None,
+        currency=quote.bound.currency if quote else None,
+        formula=quote.formula if quote else None,
+        price_source=quote.source if quote else None,
+        price_as_of=quote.as_of if quote else None,
+        decision=verdict,
+        reasons=reasons,
+        violations=tuple(ViolationView(**asdict(v)) for v in violations),
+    )

@@ -1,0 +1,140 @@
+"""(10) Releases a result, as much of it as its reader's rights allow."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import msgspec
+
+from cryogate.domain.decisions import Allow, ObligationKind
+from cryogate.domain.errors import Conflict, Forbidden, NotFound
+from cryogate.domain.events import Event, Outcome
+from cryogate.domain.experiments import Release
+from cryogate.domain.ids import JOB, is_minted
+from cryogate.domain.jobs import JobState
+from cryogate.gateway.caller import Caller
+from cryogate.gateway.case import Standing
+from cryogate.gateway.checks.policy import agent_facts, experiment_facts
+from cryogate.gateway.standing import number, read_standing, text
+from cryogate.ports.audit import rfc3339
+from cryogate.ports.clock import Clock
+from cryogate.ports.policy import PolicyEngine, Question
+from cryogate.ports.store import Row, Store, UnitOfWork
+
+
+class ResultView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Counts by bit string, classical bit 0 rightmost. ``memory`` only with the right to raw."""
+
+    job_id: str
+    backend: str
+    shots: int
+    circuit_sha256: str
+    released: str
+    counts: msgspec.Raw
+    created_at: str
+    memory: msgspec.Raw | None = None
+
+
+class ResultService:
+    """Reads results under policy; every release is an event, written before the answer."""
+
+    def __init__(self, store: Store, clock: Clock, policy: PolicyEngine) -> None:
+        self._store = store
+        self._clock = clock
+        self._policy = policy
+
+    async def result(self, caller: Caller, job_id: str) -> ResultView:
+        """The result of one of the caller's jobs.
+
+        Raises:
+            NotFound: absent, or of another agent or experiment.
+            Conflict: the job has no result (yet).
+            Forbidden: token, experiment, policy or the job's own terms withhold it.
+        """
+        row = None
+        if is_minted(job_id, JOB):
+            row = await self._store.fetch_one("result_of_job", {"job_id": job_id})
+        if (
+            row is None
+            or row["agent_id"] != caller.agent_id
+            or row["experiment_id"] != caller.grant.experiment_id
+        ):
+            raise NotFound("job_not_found", "no such job")
+        if row["state"] != JobState.DONE or row["counts"] is None:
+            raise Conflict("no_result", f"the job is {row['state']}: there is no result to read")
+        right, digest, reasons = await self._right(caller, row)
+        outcome = Outcome.SUCCESS if right is not Release.NONE else Outcome.REFUSED
+        await self._store.commit(
+            UnitOfWork((), (_event(caller, row, job_id, outcome, digest, reasons, self._now()),))
+        )
+        if right is Release.NONE:
+            raise Forbidden("result_withheld", "this job's results are not released to you")
+        return _view(job_id, row, right)
+
+    async def _right(self, caller: Caller, row: Row) -> tuple[Release, str, tuple[str, ...]]:
+        standing = await read_standing(self._store, caller, None)
+        decision = await self._policy.decide(_question(caller, standing, self._now()))
+        if not isinstance(decision, Allow):
+            return Release.NONE, decision.policy_digest, decision.reasons
+        # rights only ever meet: the job's terms, the token's, the experiment's and policy's
+        right = Release(text(row, "results"))
+        right = right.narrowed(caller.grant.results).narrowed(Release(text(row, "release")))
+        if decision.obliges(ObligationKind.AGGREGATES_ONLY):
+            right = right.narrowed(Release.AGGREGATES)
+        if decision.obliges(ObligationKind.NO_RESULTS):
+            right = Release.NONE
+        return right, decision.policy_digest, (f"released:{right}", *decision.reasons)
+
+    def _now(self) -> int:
+        return self._clock.now_ms()
+
+
+def _question(caller: Caller, standing: Standing, now_ms: int) -> Question:
+    return Question(
+        action="result:read",
+        now_ms=now_ms,
+        agent=agent_facts(standing),
+        experiment=experiment_facts(standing),
+    )
+
+
+def _view(job_id: str, row: Row, right: Release) -> ResultView:
+    memory = cast("str | None", row["memory"]) if right is Release.RAW else None
+    return ResultView(
+        job_id=job_id,
+        backend=text(row, "backend"),
+        shots=number(row, "shots"),
+        circuit_sha256=text(row, "circuit_sha256"),
+        released=right.value,
+        counts=msgspec.Raw(text(row, "counts").encode()),
+        created_at=rfc3339(number(row, "created_ms")),
+        memory=msgspec.Raw(memory.encode()) if memory is not None else None,
+    )
+
+
+def _event(
+    caller: Caller,
+    row: Row,
+    job_id: str,
+    outcome: Outcome,
+    policy_digest: str,
+    reasons: tuple[str, ...],
+    now_ms: int,
+) -> Event:
+    return Event(
+        timestamp_ms=now_ms,
+        action="result.read",
+        outcome=outcome,
+        agent_id=caller.agent_id,
+        human_owner=caller.owner,
+        experiment_id=caller.grant.experiment_id,
+        purpose=text(row, "purpose"),
+        circuit_sha256=text(row, "circuit_sha256"),
+        qpu=text(row, "backend"),
+        shots=number(row, "shots"),
+        token_id=caller.token_id,
+        job_id=job_id,
+        policy_digest=policy_digest or None,
+        decision_reasons=reasons,
+        actor_chain=caller.actor_chain or None,
+    )
