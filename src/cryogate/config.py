@@ -1,0 +1,286 @@
+"""The only reader of configuration files and environment.
+
+One TOML file, then ``CRYOGATE_<SECTION>_<KEY>`` variables over it. Everything is checked at start,
+and an error names the key. Anything less than safe has ``insecure`` in its name and warns.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from cryogate.domain.errors import CryogateError
+
+_MAX_CONFIG_BYTES = 1 << 20
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class ConfigError(CryogateError):
+    """The configuration cannot be used; the text names the key and the way out."""
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Server(_Section, frozen=True, kw_only=True):
+    """Where the process listens, and the URL by which clients know it."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8642
+    public_url: str = ""
+    insecure_http: bool = False
+    max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=64 << 20)] = 4 << 20
+
+
+class Storage(_Section, frozen=True, kw_only=True):
+    """``sqlite:///path`` or ``postgresql://…``. Empty: a SQLite file in the state directory."""
+
+    url: str = ""
+
+
+class Policy(_Section, frozen=True, kw_only=True):
+    """Which engine decides, on which bundle. Empty bundle: ``policy/`` in the state directory."""
+
+    engine: Literal["regorus", "opa"] = "regorus"
+    bundle: str = ""
+    opa_url: str = "http://127.0.0.1:8181"
+    timeout_ms: Positive = 2000
+
+
+class Tokens(_Section, frozen=True, kw_only=True):
+    """Token lives and the proof-of-possession window, in seconds."""
+
+    default_ttl_s: Annotated[int, msgspec.Meta(ge=30, le=3600)] = 300
+    max_ttl_s: Annotated[int, msgspec.Meta(ge=30, le=3600)] = 3600
+    proof_window_s: Annotated[int, msgspec.Meta(ge=5, le=300)] = 60
+
+
+class Circuits(_Section, frozen=True, kw_only=True):
+    """Bounds on what is parsed at all. ``workers`` are guarded processes for rich notations."""
+
+    max_bytes: Positive = 1 << 20
+    max_qubits: Positive = 1024
+    max_operations: Positive = 1_000_000
+    workers: Annotated[int, msgspec.Meta(ge=0, le=64)] = 1
+
+
+class Approvals(_Section, frozen=True, kw_only=True):
+    """How long a request for approval stays open, and who may decide."""
+
+    expiry_s: Annotated[int, msgspec.Meta(ge=60, le=30 * 86_400)] = 86_400
+    pending_per_agent: Positive = 20
+    insecure_self_approval: bool = False
+
+
+class Prices(_Section, frozen=True, kw_only=True):
+    """An own price book file. Empty: the shipped one."""
+
+    book: str = ""
+
+
+class Audit(_Section, frozen=True, kw_only=True):
+    """The log's name in its checkpoints (C2SP origin) and the second store of its head."""
+
+    origin: str = "cryogate.local/log"
+    heads: str = ""
+
+
+class Revocations(_Section, frozen=True, kw_only=True):
+    """How often other replicas' revocations are read, and how old that view may get."""
+
+    poll_ms: Annotated[int, msgspec.Meta(ge=20, le=5000)] = 250
+    max_age_ms: Annotated[int, msgspec.Meta(ge=500, le=60_000)] = 5000
+
+
+class Config(_Section, frozen=True, kw_only=True):
+    """Everything that can be set, with safe defaults."""
+
+    server: Server = Server()
+    storage: Storage = Storage()
+    policy: Policy = Policy()
+    tokens: Tokens = Tokens()
+    circuits: Circuits = Circuits()
+    approvals: Approvals = Approvals()
+    prices: Prices = Prices()
+    audit: Audit = Audit()
+    revocations: Revocations = Revocations()
+    state_dir: str = ""
+
+    @property
+    def state(self) -> Path:
+        """The state directory as a path."""
+        return Path(self.state_dir)
+
+    @property
+    def store_url(self) -> str:
+        """Where the database is."""
+        return self.storage.url or f"sqlite:///{self.state / 'cryogate.db'}"
+
+    @property
+    def bundle(self) -> Path:
+        """Where the policy bundle is."""
+        return Path(self.policy.bundle) if self.policy.bundle else self.state / "policy"
+
+    @property
+    def heads(self) -> Path:
+        """Where the second copy of the log's head is."""
+        return Path(self.audit.heads) if self.audit.heads else self.state / "heads"
+
+    def base_url(self, port: int | None = None) -> str:
+        """The URL clients use: issuer, and the base of every DPoP ``htu``."""
+        if self.server.public_url:
+            return self.server.public_url.rstrip("/")
+        host = self.server.host
+        host = f"[{host}]" if ":" in host else host
+        return f"http://{host}:{port if port is not None else self.server.port}"
+
+    def warnings(self) -> tuple[str, ...]:
+        """Settings in force that are less than safe."""
+        found = []
+        if self.server.insecure_http:
+            found.append("server.insecure_http: tokens and circuits cross the network in clear")
+        if self.approvals.insecure_self_approval:
+            found.append("approvals.insecure_self_approval: owners may approve their own agents")
+        return tuple(found)
+
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def default_state_dir(environ: Mapping[str, str]) -> str:
+    """``$CRYOGATE_STATE_DIR``, else the XDG state directory."""
+    given = environ.get("CRYOGATE_STATE_DIR")
+    if given:
+        return given
+    base = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return str(Path(base) / "cryogate")
+
+
+def load(
+    path: Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> Config:
+    """Read file, environment and overrides (``"section.key"``), in this order, and check them.
+
+    Raises:
+        ConfigError: unreadable, unknown key, wrong type, or an unsafe combination.
+    """
+    environ = os.environ if environ is None else environ
+    tree = _read(path) if path is not None else {}
+    sources: dict[str, object] = {**_from_environ(environ), **(overrides or {})}
+    for dotted, value in sources.items():
+        section, _, key = dotted.rpartition(".")
+        place = tree.setdefault(section, {}) if section else tree
+        if not isinstance(place, dict):
+            raise ConfigError(f"{section} must be a table")
+        place[key] = value
+    tree.setdefault("state_dir", default_state_dir(environ))
+    try:
+        # strict=False lets an environment variable's "8642" be a number; a file's types were
+        # checked by TOML already
+        config = msgspec.convert(tree, Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"configuration: {error}") from error
+    _check(config)
+    return config
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    if len(data) > _MAX_CONFIG_BYTES:
+        raise ConfigError(f"{path} is larger than {_MAX_CONFIG_BYTES} bytes")
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+
+
+def settings() -> tuple[str, ...]:
+    """Every setting by its dotted name."""
+    names = []
+    for field in msgspec.structs.fields(Config):
+        if isinstance(field.type, type) and issubclass(field.type, _Section):
+            names += [f"{field.name}.{f.name}" for f in msgspec.structs.fields(field.type)]
+        else:
+            names.append(field.name)
+    return tuple(names)
+
+
+def variable(setting: str) -> str:
+    """The environment variable that sets ``setting``."""
+    return "CRYOGATE_" + setting.replace(".", "_").upper()
+
+
+# Read by the command line and the test harness, not settings of the server.
+_OTHER_VARIABLES = frozenset(
+    {"CRYOGATE_URL", "CRYOGATE_AGENT", "CRYOGATE_OPA", "CRYOGATE_REQUIRE_REAL", "CRYOGATE_POSTGRES"}
+)
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, object]:
+    known = {variable(name): name for name in settings()}
+    found: dict[str, object] = {}
+    for name, value in environ.items():
+        if name in known:
+            found[known[name]] = value
+        elif name.startswith("CRYOGATE_") and name not in _OTHER_VARIABLES:
+            raise ConfigError(f"environment variable {name} is no setting; see config check")
+    return found
+
+
+def _check(config: Config) -> None:
+    server = config.server
+    if server.public_url:
+        url = urlsplit(server.public_url)
+        if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+            raise ConfigError("server.public_url must be an http(s) URL without query or fragment")
+        clear = url.scheme == "http" and url.hostname not in _LOOPBACK
+    else:
+        clear = server.host not in _LOOPBACK
+    if clear and not server.insecure_http:
+        raise ConfigError(
+            "server: clear-text HTTP is for loopback only. Put TLS in front and set "
+            "server.public_url to its https URL, or set server.insecure_http = true"
+        )
+    if config.tokens.default_ttl_s > config.tokens.max_ttl_s:
+        raise ConfigError("tokens.default_ttl_s must not exceed tokens.max_ttl_s")
+    scheme = config.store_url.partition(":")[0]
+    if scheme not in ("sqlite", "postgresql"):
+        raise ConfigError("storage.url must begin with sqlite:/// or postgresql://")
+
+
+def explain(config: Config, sources: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:
+    """``(setting, value in force, where it comes from)`` for every setting.
+
+    A database URL's password is not shown.
+    """
+    rows = []
+    default = msgspec.to_builtins(Config())
+    actual = msgspec.to_builtins(config)
+    for name in settings():
+        section, _, key = name.rpartition(".")
+        here = actual[section][key] if section else actual[key]
+        there = default[section][key] if section else default[key]
+        shown = _hide_password(str(here)) if name == "storage.url" else str(here)
+        origin = (sources or {}).get(name) or ("default" if here == there else "set")
+        rows.append((name, shown, origin))
+    return rows
+
+
+def _hide_password(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return url.replace(f":{parts.password}@", ":…@", 1)

@@ -1,0 +1,1 @@
+"""HTTP: routes, authentication of requests, problem documents, lifespan."""
