@@ -1,0 +1,38 @@
+"""What can go wrong with the log.
+
+::
+
+    CryogateError
+    ├── LogIntegrityError    the stored log contradicts what was signed; nothing may go on
+    │   ├── NoteRefused          bytes that are no note, or carry no trusted signature
+    │   └── HeadConflict         another head is in the second store than the one expected
+    ├── NotInLog             (Refused: NotFound) no such entry, size or tile
+    └── HeadUnavailable      (Unavailable) the second store did not answer
+"""
+
+from __future__ import annotations
+
+from cryogate.domain.errors import CryogateError, NotFound, Unavailable
+
+
+class LogIntegrityError(CryogateError):
+    """The log is not what was signed. The message says what differs and what to do."""
+
+
+class NoteRefused(LogIntegrityError):
+    """Not a well-formed note, or no valid signature of a trusted key is on it."""
+
+
+class HeadConflict(LogIntegrityError):
+    """The head in the second store is not the one that was to be replaced."""
+
+
+class HeadUnavailable(Unavailable):
+    """The second store cannot be read or written now."""
+
+
+class NotInLog(NotFound):
+    """No such entry, tree size or tile."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("not_in_log", detail)
