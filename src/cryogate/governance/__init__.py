@@ -1,0 +1,1 @@
+"""Money, approvals and the experiments they belong to."""
