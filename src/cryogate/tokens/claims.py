@@ -1,0 +1,171 @@
+"""Claims of the three kinds of JWT, as strict types.
+
+What may never change: a claim's meaning and unit (RFC 7519 NumericDate: whole seconds), and that
+``aud`` is exactly one string, so a token is never good in two places (T3).
+
+Our own access tokens know every member they may have. Assertions and proofs are made by others,
+so members that we do not know are ignored there, as RFC 7519 section 4 asks; no member that we
+ignore can widen what one may do.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+
+from cryogate.domain.experiments import Release
+from cryogate.domain.grants import Grant
+from cryogate.domain.ids import TOKEN, is_backend, is_minted, is_slug
+from cryogate.tokens.encoding import parse_as
+from cryogate.tokens.errors import MalformedToken
+
+Seconds = Annotated[int, msgspec.Meta(ge=0, le=2**41)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+Short = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+Name = Annotated[str, msgspec.Meta(pattern=r"\A[a-z][a-z0-9_]{0,31}\Z")]
+Thumbprint = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{43}\Z")]
+Backends = Annotated[tuple[Text, ...], msgspec.Meta(max_length=64)]
+Gates = Annotated[tuple[Name, ...], msgspec.Meta(max_length=256)]
+
+
+class ExpParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The grant on the wire. Every bound is present: a missing one is not "unlimited"."""
+
+    experiment_id: Text
+    allowed_backends: Backends
+    allowed_gate_set: Gates
+    max_shots: Count
+    max_total_shots: Count
+    max_jobs: Count
+    max_cost_cents: Count
+    results: Release
+
+    def grant(self) -> Grant:
+        """The same bounds as a domain value.
+
+        Raises:
+            MalformedToken: a name is not well-formed.
+        """
+        if not is_slug(self.experiment_id) or not all(map(is_backend, self.allowed_backends)):
+            raise MalformedToken("exp_params hold a malformed name")
+        return Grant(
+            experiment_id=self.experiment_id,
+            allowed_backends=self.allowed_backends,
+            allowed_gate_set=self.allowed_gate_set,
+            max_shots=self.max_shots,
+            max_total_shots=self.max_total_shots,
+            max_jobs=self.max_jobs,
+            max_cost_cents=self.max_cost_cents,
+            results=self.results,
+        )
+
+    @staticmethod
+    def of(grant: Grant) -> ExpParams:
+        """The wire form of ``grant``."""
+        return ExpParams(
+            experiment_id=grant.experiment_id,
+            allowed_backends=grant.allowed_backends,
+            allowed_gate_set=grant.allowed_gate_set,
+            max_shots=grant.max_shots,
+            max_total_shots=grant.max_total_shots,
+            max_jobs=grant.max_jobs,
+            max_cost_cents=grant.max_cost_cents,
+            results=grant.results,
+        )
+
+
+class Confirmation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``cnf`` of RFC 7800 with the one member of RFC 9449 section 6.1."""
+
+    jkt: Thumbprint
+
+
+class AccessClaims(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
+):
+    """An access token (RFC 9068). An operator's has a scope and no ``exp_params``."""
+
+    iss: Text
+    sub: Text
+    aud: Text
+    exp: Seconds
+    iat: Seconds
+    jti: Text
+    client_id: Text
+    owner: Text
+    scope: str
+    cnf: Confirmation
+    exp_params: ExpParams | None = None
+
+    def encode(self) -> bytes:
+        """JSON bytes to be signed."""
+        return _encoder.encode(self)
+
+
+class AssertionClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A client assertion (RFC 7523 section 3). ``exp`` and ``jti`` are not optional here."""
+
+    iss: Text
+    sub: Text
+    aud: Text
+    exp: Seconds
+    jti: Short
+    iat: Seconds | None = None
+    nbf: Seconds | None = None
+
+    def encode(self) -> bytes:
+        """JSON bytes to be signed."""
+        return _encoder.encode(self)
+
+
+class ProofClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A DPoP proof (RFC 9449 section 4.2)."""
+
+    jti: Short
+    htm: Annotated[str, msgspec.Meta(pattern=r"\A[A-Z]{1,16}\Z")]
+    htu: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
+    iat: Seconds
+    ath: Thumbprint | None = None
+    nonce: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
+
+    def encode(self) -> bytes:
+        """JSON bytes to be signed."""
+        return _encoder.encode(self)
+
+
+_encoder: Final = msgspec.json.Encoder()
+_access: Final = msgspec.json.Decoder(AccessClaims)
+_assertion: Final = msgspec.json.Decoder(AssertionClaims)
+_proof: Final = msgspec.json.Decoder(ProofClaims)
+
+
+def read_access(payload: bytes) -> AccessClaims:
+    """Claims of an access token.
+
+    Raises:
+        MalformedToken: not of this type.
+    """
+    claims = parse_as(payload, _access)
+    if not is_minted(claims.jti, TOKEN):
+        raise MalformedToken("jti is not a token id")
+    return claims
+
+
+def read_assertion(payload: bytes) -> AssertionClaims:
+    """Claims of a client assertion.
+
+    Raises:
+        MalformedToken: not of this type.
+    """
+    return parse_as(payload, _assertion)
+
+
+def read_proof(payload: bytes) -> ProofClaims:
+    """Claims of a DPoP proof.
+
+    Raises:
+        MalformedToken: not of this type.
+    """
+    return parse_as(payload, _proof)
