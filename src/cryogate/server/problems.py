@@ -22,6 +22,8 @@ from cryogate.domain.errors import (
     Refused,
     Unauthenticated,
 )
+from cryogate.tokens.errors import NonceRequired, TokenError
+from cryogate.tokens.guard import challenge
 
 log = logging.getLogger("cryogate.server")
 
@@ -80,7 +82,12 @@ def refusal(error: Refused) -> Response:
     headers = {}
     if status == 401:
         # RFC 6750 section 3, RFC 9449 section 7.1
-        headers["www-authenticate"] = f'DPoP error="{error.code}", algs="ES256"'
+        if isinstance(error, TokenError):
+            headers["www-authenticate"] = challenge(error)
+        else:
+            headers["www-authenticate"] = 'DPoP error="invalid_token", algs="ES256"'
+        if isinstance(error, NonceRequired):
+            headers["dpop-nonce"] = error.nonce  # RFC 9449 section 9
     violations = tuple(asdict(v) for v in error.violations)
     return problem(status, error.code, title, error.detail, violations=violations, headers=headers)
 

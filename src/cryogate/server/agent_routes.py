@@ -1,0 +1,161 @@
+"""``/v1``: what agents call."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from cryogate.domain.jobs import JobState
+from cryogate.gateway.caller import Caller
+from cryogate.gateway.changes import JobChanges
+from cryogate.gateway.jobs import JobService
+from cryogate.gateway.release import ResultService
+from cryogate.gateway.requests import EstimateRequest, JobRequest, SessionRequest
+from cryogate.gateway.sessions import SessionService
+from cryogate.gateway.views import JobView
+from cryogate.ports.provider import Backend
+from cryogate.server.bodies import read_json
+from cryogate.server.endpoints import Endpoint, ForAgents
+from cryogate.server.replies import query, reply, time_cursor, whole_number
+
+_LONGEST_WAIT_S = 20
+_PAGE = 50
+Cancel = Callable[[str, str], Awaitable[None]]
+
+
+class BackendView(msgspec.Struct, frozen=True):
+    """A backend that the caller's token allows."""
+
+    name: str
+    simulator: bool
+    status: str
+    qubits: int
+    max_shots: int
+    gate_set: tuple[str, ...]
+    features: tuple[str, ...]
+
+
+def backend_view(device: Backend) -> BackendView:
+    """A backend for showing."""
+    return BackendView(
+        device.name,
+        device.simulator,
+        device.status,
+        device.qubits,
+        device.max_shots,
+        tuple(sorted(device.gate_set)),
+        tuple(sorted(device.features)),
+    )
+
+
+class AgentRoutes:
+    """Handlers of the agent API."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobService,
+        sessions: SessionService,
+        results: ResultService,
+        cancel: Cancel,
+        changes: JobChanges,
+        devices: Callable[[], Mapping[str, Backend]],
+        max_body: int,
+    ) -> None:
+        self._jobs = jobs
+        self._sessions = sessions
+        self._results = results
+        self._cancel = cancel
+        self._changes = changes
+        self._devices = devices
+        self._max_body = max_body
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The hot ones stand first: the router tries them in this order."""
+        return (
+            ForAgents("GET", "/v1/jobs/{job_id}", self.job),
+            ForAgents("POST", "/v1/jobs", self.submit),
+            ForAgents("GET", "/v1/jobs", self.jobs),
+            ForAgents("GET", "/v1/jobs/{job_id}/result", self.result),
+            ForAgents("POST", "/v1/jobs/{job_id}/cancel", self.cancel),
+            ForAgents("POST", "/v1/estimates", self.estimate),
+            ForAgents("GET", "/v1/backends", self.backends),
+            ForAgents("POST", "/v1/sessions", self.open_session),
+            ForAgents("GET", "/v1/sessions/{session_id}", self.session),
+            ForAgents("DELETE", "/v1/sessions/{session_id}", self.close_session),
+        )
+
+    async def submit(self, request: Request, caller: Caller) -> Response:
+        """202 with the job; 200 when this idempotency key has made it before."""
+        job, new = await self._jobs.submit(
+            caller, await read_json(request, JobRequest, self._max_body)
+        )
+        return reply(job, 202 if new else 200, {"location": f"/v1/jobs/{job.job_id}"})
+
+    async def job(self, request: Request, caller: Caller) -> Response:
+        """A job; with ``?wait_s=N`` once its state changes, or after N seconds."""
+        job_id: str = request.path_params["job_id"]
+        wait_s = 0
+        if request.scope["query_string"]:
+            wait_s = whole_number(query(request, "wait_s"), "wait_s", 0, _LONGEST_WAIT_S)
+        if not wait_s:
+            return reply(await self._jobs.job(caller, job_id))
+        return reply(await self._moved(caller, job_id, wait_s))
+
+    async def _moved(self, caller: Caller, job_id: str, wait_s: int) -> JobView:
+        # the hub knows this replica's moves only, so the row is read again now and then
+        with self._changes.watch(job_id) as watch:
+            first = view = await self._jobs.job(caller, job_id)
+            for _ in range(wait_s):
+                if view.state != first.state or JobState(view.state).final:
+                    break
+                await watch.changed(1.0)
+                view = await self._jobs.job(caller, job_id)
+            return view
+
+    async def jobs(self, request: Request, caller: Caller) -> Response:
+        """The caller's jobs, newest first."""
+        params = query(request, "limit", "before")
+        limit = max(1, whole_number(params, "limit", _PAGE, 200))
+        return reply(await self._jobs.jobs(caller, limit, time_cursor(params)))
+
+    async def result(self, request: Request, caller: Caller) -> Response:
+        """The result, as much of it as the caller's rights allow."""
+        return reply(await self._results.result(caller, request.path_params["job_id"]))
+
+    async def cancel(self, request: Request, caller: Caller) -> Response:
+        """Ask for the job to stop; the answer shows where it is now."""
+        job_id: str = request.path_params["job_id"]
+        await self._jobs.job(caller, job_id)
+        await self._cancel(job_id, caller.agent_id)
+        return reply(await self._jobs.job(caller, job_id), 202)
+
+    async def estimate(self, request: Request, caller: Caller) -> Response:
+        """Facts, price, decision and every violation; nothing is spent."""
+        wanted = await read_json(request, EstimateRequest, self._max_body)
+        return reply(await self._jobs.estimate(caller, wanted))
+
+    async def backends(self, request: Request, caller: Caller) -> Response:
+        """The backends that the caller's token allows."""
+        query(request)
+        allowed = caller.grant.allowed_backends
+        devices = self._devices()
+        return reply({"items": [backend_view(devices[n]) for n in allowed if n in devices],
+                      "next": None})  # fmt: skip
+
+    async def open_session(self, request: Request, caller: Caller) -> Response:
+        """201 with the session."""
+        wanted = await read_json(request, SessionRequest, self._max_body)
+        session = await self._sessions.open(caller, wanted)
+        return reply(session, 201, {"location": f"/v1/sessions/{session.session_id}"})
+
+    async def session(self, request: Request, caller: Caller) -> Response:
+        """One session."""
+        return reply(await self._sessions.session(caller, request.path_params["session_id"]))
+
+    async def close_session(self, request: Request, caller: Caller) -> Response:
+        """The session, closed."""
+        return reply(await self._sessions.close(caller, request.path_params["session_id"]))

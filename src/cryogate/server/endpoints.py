@@ -1,0 +1,110 @@
+"""What an endpoint declares before it can be served: who may call it, and in which role.
+
+A route without a declaration cannot be built, so nothing is reachable by omission. Agents and
+operators never share an endpoint: an `Audience` is one of them, and the token's ``aud`` must be
+that one (A8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from cryogate.domain.agents import Operator
+from cryogate.domain.errors import Forbidden
+from cryogate.gateway.caller import Caller
+from cryogate.server.resource_auth import ResourceAuth
+
+PublicHandler = Callable[[Request], Awaitable[Response]]
+AgentHandler = Callable[[Request, Caller], Awaitable[Response]]
+OperatorHandler = Callable[[Request, Operator], Awaitable[Response]]
+
+
+class OperatorRole(StrEnum):
+    """Rights on the admin API. ``admin`` includes the others."""
+
+    ADMIN = "admin"
+    APPROVER = "approver"
+    AUDITOR = "auditor"
+
+
+@dataclass(frozen=True, slots=True)
+class Public:
+    """Open to everybody: discovery, the token endpoint (which authenticates by itself), health."""
+
+    method: str
+    path: str
+    handler: PublicHandler
+
+
+@dataclass(frozen=True, slots=True)
+class ForAgents:
+    """Needs an agent's token, proven on this request."""
+
+    method: str
+    path: str
+    handler: AgentHandler
+
+
+@dataclass(frozen=True, slots=True)
+class ForOperators:
+    """Needs an operator's token and one of ``roles``; an empty tuple lets nobody in but admins."""
+
+    method: str
+    path: str
+    roles: tuple[OperatorRole, ...]
+    handler: OperatorHandler
+
+
+Endpoint = Public | ForAgents | ForOperators
+
+
+def routes(endpoints: Sequence[Endpoint], auth: ResourceAuth) -> list[Route]:
+    """Starlette routes that authenticate before their handler is reached."""
+    by_path: dict[str, dict[str, PublicHandler]] = {}
+    for endpoint in endpoints:
+        methods = by_path.setdefault(endpoint.path, {})
+        if endpoint.method in methods:
+            raise ValueError(f"{endpoint.method} {endpoint.path} is declared twice")
+        methods[endpoint.method] = _guarded(endpoint, auth)
+    return [_route(path, methods) for path, methods in by_path.items()]
+
+
+def _route(path: str, methods: dict[str, PublicHandler]) -> Route:
+    if len(methods) == 1:
+        [(method, handler)] = methods.items()
+        return Route(path, handler, methods=[method])
+
+    async def by_method(request: Request) -> Response:
+        # HEAD is GET without a body; Starlette has refused every other undeclared method
+        method = "GET" if request.method == "HEAD" else request.method
+        return await methods[method](request)
+
+    return Route(path, by_method, methods=list(methods))
+
+
+def _guarded(endpoint: Endpoint, auth: ResourceAuth) -> PublicHandler:
+    if isinstance(endpoint, Public):
+        return endpoint.handler
+    if isinstance(endpoint, ForAgents):
+        agent_handler = endpoint.handler
+
+        async def for_agent(request: Request) -> Response:
+            return await agent_handler(request, auth.agent(request))
+
+        return for_agent
+    operator_handler, roles = endpoint.handler, frozenset(endpoint.roles)
+
+    async def for_operator(request: Request) -> Response:
+        operator = await auth.operator(request)
+        if OperatorRole.ADMIN not in operator.roles and not roles & operator.roles:
+            needed = " or ".join(sorted(roles)) or "admin"
+            raise Forbidden("role_required", f"this needs the operator role {needed}")
+        return await operator_handler(request, operator)
+
+    return for_operator

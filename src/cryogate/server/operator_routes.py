@@ -1,0 +1,229 @@
+"""``/admin/v1``: what operators call. An agent's token never gets this far (A8)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from cryogate.domain.agents import Operator
+from cryogate.domain.approvals import ApprovalState
+from cryogate.domain.decisions import Allow
+from cryogate.domain.jobs import JobState
+from cryogate.gateway.overview import Overview
+from cryogate.governance.approval_desk import ApprovalDesk
+from cryogate.governance.budget_admin import BudgetAdmin, BudgetLimits
+from cryogate.governance.experiments import ExperimentAdmin, ExperimentChange, NewExperiment
+from cryogate.ports.policy import PolicyEngine, Question
+from cryogate.ports.provider import Backend
+from cryogate.server.agent_routes import backend_view
+from cryogate.server.bodies import read_json
+from cryogate.server.endpoints import Endpoint, ForOperators, OperatorRole
+from cryogate.server.replies import one_of, query, reply, time_cursor, whole_number
+from cryogate.server.views import approval_view, budget_view, experiment_view, page_view
+
+ADMIN, APPROVER, AUDITOR = OperatorRole.ADMIN, OperatorRole.APPROVER, OperatorRole.AUDITOR
+_MAX_BODY = 256 << 10
+_PAGE = 50
+
+
+class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a decision was made."""
+
+    note: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+
+
+class Evaluate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A question for the policy in force."""
+
+    question: Question
+
+
+def actor(operator: Operator) -> str:
+    """The operator's name in events."""
+    return f"operator:{operator.operator_id}"
+
+
+class OperatorRoutes:
+    """Experiments, budgets, approvals, jobs, sessions, backends and policy, for operators."""
+
+    def __init__(
+        self,
+        *,
+        experiments: ExperimentAdmin,
+        budgets: BudgetAdmin,
+        approvals: ApprovalDesk,
+        overview: Overview,
+        policy: PolicyEngine,
+        cancel: Callable[[str, str], Awaitable[None]],
+        devices: Callable[[], Mapping[str, Backend]],
+        wake: Callable[[], None],
+    ) -> None:
+        self._experiments = experiments
+        self._budgets = budgets
+        self._approvals = approvals
+        self._overview = overview
+        self._policy = policy
+        self._cancel = cancel
+        self._devices = devices
+        self._wake = wake
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Every endpoint with the roles that may call it; admins may call all."""
+        look = (APPROVER, AUDITOR)
+        return (
+            ForOperators("GET", "/admin/v1/experiments", look, self.list_experiments),
+            ForOperators("POST", "/admin/v1/experiments", (), self.create_experiment),
+            ForOperators("GET", "/admin/v1/experiments/{id}", look, self.show_experiment),
+            ForOperators("PATCH", "/admin/v1/experiments/{id}", (), self.change_experiment),
+            ForOperators("GET", "/admin/v1/budgets", look, self.list_budgets),
+            ForOperators("GET", "/admin/v1/budgets/{id}", look, self.show_budget),
+            ForOperators("PUT", "/admin/v1/budgets/{id}", (), self.set_budget),
+            ForOperators("GET", "/admin/v1/approvals", look, self.list_approvals),
+            ForOperators("GET", "/admin/v1/approvals/{id}", look, self.show_approval),
+            ForOperators("POST", "/admin/v1/approvals/{id}/approve", (APPROVER,), self.approve),
+            ForOperators("POST", "/admin/v1/approvals/{id}/deny", (APPROVER,), self.deny),
+            ForOperators("GET", "/admin/v1/jobs", look, self.list_jobs),
+            ForOperators("GET", "/admin/v1/jobs/{id}", look, self.show_job),
+            ForOperators("POST", "/admin/v1/jobs/{id}/cancel", (), self.cancel_job),
+            ForOperators("GET", "/admin/v1/sessions", look, self.list_sessions),
+            ForOperators("GET", "/admin/v1/backends", look, self.list_backends),
+            ForOperators("GET", "/admin/v1/policies", look, self.show_policy),
+            ForOperators("POST", "/admin/v1/policies/evaluate", look, self.evaluate),
+        )
+
+    # -- experiments and budgets -----------------------------------------------------------
+
+    async def list_experiments(self, request: Request, operator: Operator) -> Response:
+        """Experiments by name."""
+        cursor, limit = _page(request)
+        page = await self._experiments.list(cursor, limit)
+        return reply(page_view(page, experiment_view))
+
+    async def create_experiment(self, request: Request, operator: Operator) -> Response:
+        """201 with the experiment."""
+        new = await read_json(request, NewExperiment, _MAX_BODY)
+        return reply(experiment_view(await self._experiments.create(new, actor(operator))), 201)
+
+    async def show_experiment(self, request: Request, operator: Operator) -> Response:
+        """One experiment with its budget."""
+        return reply(experiment_view(await self._experiments.show(request.path_params["id"])))
+
+    async def change_experiment(self, request: Request, operator: Operator) -> Response:
+        """The experiment, changed."""
+        change = await read_json(request, ExperimentChange, _MAX_BODY)
+        found = await self._experiments.update(request.path_params["id"], change, actor(operator))
+        return reply(experiment_view(found))
+
+    async def list_budgets(self, request: Request, operator: Operator) -> Response:
+        """Budgets by experiment."""
+        cursor, limit = _page(request)
+        return reply(page_view(await self._budgets.list(cursor, limit), budget_view))
+
+    async def show_budget(self, request: Request, operator: Operator) -> Response:
+        """One budget."""
+        return reply(budget_view(await self._budgets.show(request.path_params["id"])))
+
+    async def set_budget(self, request: Request, operator: Operator) -> Response:
+        """The budget, with its new limits."""
+        limits = await read_json(request, BudgetLimits, _MAX_BODY)
+        found = await self._budgets.set_limits(request.path_params["id"], limits, actor(operator))
+        return reply(budget_view(found))
+
+    # -- approvals -------------------------------------------------------------------------
+
+    async def list_approvals(self, request: Request, operator: Operator) -> Response:
+        """Approvals, newest first; ``?state=pending`` for the open ones."""
+        params = query(request, "state", "after", "limit")
+        name = one_of(params, "state", ApprovalState)
+        state = None if name is None else ApprovalState(name)
+        page = await self._approvals.list(state, params.get("after"), _limit(params))
+        return reply(page_view(page, approval_view))
+
+    async def show_approval(self, request: Request, operator: Operator) -> Response:
+        """One approval with its exact terms."""
+        return reply(approval_view(await self._approvals.get(request.path_params["id"])))
+
+    async def approve(self, request: Request, operator: Operator) -> Response:
+        """The approval, granted; its job is queued."""
+        note = await read_json(request, Note, _MAX_BODY)
+        found = await self._approvals.approve(request.path_params["id"], actor(operator), note.note)
+        self._wake()
+        return reply(approval_view(found))
+
+    async def deny(self, request: Request, operator: Operator) -> Response:
+        """The approval, denied; its job is cancelled and its reservation released."""
+        note = await read_json(request, Note, _MAX_BODY)
+        found = await self._approvals.deny(request.path_params["id"], actor(operator), note.note)
+        self._wake()
+        return reply(approval_view(found))
+
+    # -- jobs, sessions, backends ----------------------------------------------------------
+
+    async def list_jobs(self, request: Request, operator: Operator) -> Response:
+        """All jobs, newest first."""
+        params = query(request, "agent_id", "experiment_id", "state", "limit", "before")
+        return reply(
+            await self._overview.jobs(
+                agent_id=params.get("agent_id"),
+                experiment_id=params.get("experiment_id"),
+                state=one_of(params, "state", JobState),
+                limit=_limit(params),
+                cursor=time_cursor(params),
+            )
+        )
+
+    async def show_job(self, request: Request, operator: Operator) -> Response:
+        """One job."""
+        return reply(await self._overview.job(request.path_params["id"]))
+
+    async def cancel_job(self, request: Request, operator: Operator) -> Response:
+        """Stop a job, whoever's it is."""
+        job_id: str = request.path_params["id"]
+        await self._overview.job(job_id)
+        await self._cancel(job_id, actor(operator))
+        return reply(await self._overview.job(job_id), 202)
+
+    async def list_sessions(self, request: Request, operator: Operator) -> Response:
+        """All sessions, newest first."""
+        params = query(request, "limit", "before")
+        return reply(await self._overview.sessions(_limit(params), time_cursor(params)))
+
+    async def list_backends(self, request: Request, operator: Operator) -> Response:
+        """Every backend of every provider."""
+        query(request)
+        items = [backend_view(device) for device in self._devices().values()]
+        return reply({"items": items, "next": None})
+
+    # -- policy ----------------------------------------------------------------------------
+
+    async def show_policy(self, request: Request, operator: Operator) -> Response:
+        """The digest of the bundle in force."""
+        return reply({"digest": self._policy.digest})
+
+    async def evaluate(self, request: Request, operator: Operator) -> Response:
+        """What the policy in force says to a question, without anything happening."""
+        wanted = await read_json(request, Evaluate, _MAX_BODY)
+        decision = await self._policy.decide(wanted.question)
+        allowed = isinstance(decision, Allow)
+        return reply(
+            {
+                "decision": "allow" if allowed else "deny",
+                "reasons": decision.reasons,
+                "obligations": decision.obligations if isinstance(decision, Allow) else (),
+                "violations": () if isinstance(decision, Allow) else decision.violations,
+                "policy_digest": decision.policy_digest,
+            }
+        )
+
+
+def _limit(params: dict[str, str]) -> int:
+    return max(1, whole_number(params, "limit", _PAGE, 200))
+
+
+def _page(request: Request) -> tuple[str | None, int]:
+    params = query(request, "after", "limit")
+    return params.get("after"), _limit(params)

@@ -1,0 +1,104 @@
+"""(0) of every request that needs a token.
+
+ (a) there is no token in the URL (T7)
+ (b) the token is genuine, for this audience and in its time, and its key is proven for this very
+     request: `cryogate.tokens.guard`
+ (c) nothing revokes the token, its agent, owner or experiment, in a view that is not stale
+
+Nothing here is remembered between requests except the token's signature check (RFC 9449
+section 7, RFC 9068 section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+
+from cryogate.domain.agents import Operator
+from cryogate.domain.errors import Forbidden, Malformed, Unauthenticated
+from cryogate.gateway.caller import Caller
+from cryogate.ports.revocations import RevocationView, Subject
+from cryogate.tokens.access import ADMIN_SCOPE, VerifiedToken
+from cryogate.tokens.guard import ResourceGuard
+
+FindOperator = Callable[[str], Awaitable[Operator | None]]
+
+
+class ResourceAuth:
+    """Turns a request into a `Caller` or an `Operator`, or refuses it."""
+
+    def __init__(
+        self,
+        *,
+        agents: ResourceGuard,
+        operators: ResourceGuard,
+        revocations: RevocationView,
+        find_operator: FindOperator,
+        base_url: str,
+    ) -> None:
+        self._agents = agents
+        self._operators = operators
+        self._revocations = revocations
+        self._find_operator = find_operator
+        self._base_url = base_url
+
+    def agent(self, request: Request) -> Caller:
+        """The agent that proved its token on this request.
+
+        Raises:
+            Unauthenticated: any of (a) to (c) does not hold.
+            Unavailable: the view of revocations is stale.
+        """
+        token = self._prove(request, self._agents)
+        grant = token.grant
+        if grant is None:
+            raise Unauthenticated("invalid_token", "the token grants nothing here")
+        revoked = self._revocations.revoked(
+            Subject(
+                token.token_id, token.subject, token.owner, grant.experiment_id, token.issued_ms
+            )
+        )
+        if revoked is not None:
+            raise Unauthenticated("revoked", f"revoked: {revoked.value}")
+        return Caller(
+            token.subject, token.owner, token.token_id, token.issued_ms, token.expires_ms, grant
+        )
+
+    async def operator(self, request: Request) -> Operator:
+        """The operator that proved its token on this request.
+
+        Raises:
+            Unauthenticated: any of (a) to (c) does not hold.
+            Forbidden: an operator no more.
+            Unavailable: the view of revocations is stale.
+        """
+        token = self._prove(request, self._operators)
+        if ADMIN_SCOPE not in token.scope:
+            raise Unauthenticated("invalid_token", "the token has no admin scope")
+        # An operator is no agent: only its token and the owner-wide switch can name it. The global
+        # switch stops agents, not the people who must be able to turn it off again.
+        revoked = self._revocations.revoked(
+            Subject(token.token_id, token.subject, token.owner, "", token.issued_ms)
+        )
+        if revoked is not None and revoked != "all":
+            raise Unauthenticated("revoked", f"revoked: {revoked.value}")
+        operator = await self._find_operator(token.subject.removeprefix("operator:"))
+        if operator is None or not operator.active:
+            raise Forbidden("operator_inactive", "this operator has no rights any more")
+        return operator
+
+    def _prove(self, request: Request, guard: ResourceGuard) -> VerifiedToken:
+        scope = request.scope
+        if b"access_token" in scope["query_string"].lower():
+            raise Malformed(
+                "token_in_url", "send the token in the Authorization header, never in a URL"
+            )
+        authorization, proofs = [], []
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization.append(value.decode("latin-1"))
+            elif name == b"dpop":
+                proofs.append(value.decode("latin-1"))
+        path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+        return guard.check(authorization, proofs, method=scope["method"], url=self._base_url + path)

@@ -1,0 +1,70 @@
+"""Domain values as operators see them in JSON: times as RFC 3339, money with its currency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from cryogate.governance.approvals import ApprovalRecord
+from cryogate.governance.budget_admin import ExperimentBudget
+from cryogate.governance.experiments import ExperimentWithBudget
+from cryogate.governance.paging import Page
+from cryogate.ports.audit import rfc3339
+from cryogate.ports.budgets import BudgetView
+
+T = TypeVar("T")
+
+
+def page_view(page: Page[T], view: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
+    """A page of a list; ``next`` is the value of ``after`` for the following one."""
+    return {"items": [view(item) for item in page.items], "next": page.next}
+
+
+def _figures(budget: BudgetView) -> dict[str, Any]:
+    return {**asdict(budget), "left_cents": budget.left_cents, "left_shots": budget.left_shots}
+
+
+def budget_view(item: ExperimentBudget) -> dict[str, Any]:
+    """A budget and whose it is."""
+    return {"experiment_id": item.experiment_id, **_figures(item.budget)}
+
+
+def experiment_view(item: ExperimentWithBudget) -> dict[str, Any]:
+    """An experiment with its budget."""
+    experiment = item.experiment
+    return {
+        "experiment_id": experiment.experiment_id,
+        "purpose": experiment.purpose,
+        "classification": experiment.classification.value,
+        "owner": experiment.owner,
+        "cost_center": experiment.cost_center,
+        "opens_at": rfc3339(experiment.opens_ms),
+        "closes_at": rfc3339(experiment.closes_ms),
+        "closed": experiment.closed,
+        "allowed_agents": sorted(experiment.allowed_agents),
+        "allowed_backends": sorted(experiment.allowed_backends),
+        "release": experiment.release.value,
+        "created_at": rfc3339(experiment.created_ms),
+        "budget": _figures(item.budget),
+    }
+
+
+def approval_view(item: ApprovalRecord) -> dict[str, Any]:
+    """An approval with the exact terms it is for."""
+    approval = item.approval
+    decided = approval.decided_ms
+    return {
+        "approval_id": approval.approval_id,
+        "state": approval.state.value,
+        "job_id": approval.job_id,
+        "owner": item.owner,
+        "reason": approval.reason,
+        "terms": asdict(approval.terms),
+        "terms_sha256": approval.terms.digest(),
+        "requested_at": rfc3339(approval.requested_ms),
+        "expires_at": rfc3339(approval.expires_ms),
+        "decided_by": approval.decided_by,
+        "decided_at": None if decided is None else rfc3339(decided),
+        "note": item.note,
+    }
