@@ -10,9 +10,10 @@ from urllib.parse import unquote, urlsplit
 
 from cryogate.ports.clock import Clock
 from cryogate.ports.store import Store
+from cryogate.storage.postgres import PostgresStore
 from cryogate.storage.sqlite import SqliteStore
 
-__all__ = ["DRIVERS", "SqliteStore", "open_store"]
+__all__ = ["DRIVERS", "PostgresStore", "SqliteStore", "open_store"]
 
 
 def _sqlite(url: str, clock: Clock) -> Store:

@@ -1,0 +1,166 @@
+"""A database with an experiment, an agent and a token in it, for tests of money and approvals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from cryogate.domain.approvals import Terms
+from cryogate.domain.money import Money
+from cryogate.governance.approval_desk import ApprovalDesk
+from cryogate.governance.approvals import SqlApprovals
+from cryogate.governance.budget_admin import BudgetAdmin
+from cryogate.governance.budgets import SqlLedger
+from cryogate.governance.experiments import ExperimentAdmin
+from cryogate.ports.budgets import BudgetView, Hold
+from cryogate.ports.store import Row, SqlValue, Statement, Store, UnitOfWork
+from cryogate.storage import PostgresStore, SqliteStore
+from cryogate.storage.statements import SQL_DIR
+from cryogate.testing.clock import FakeClock
+
+ROWS = Path(__file__).parent / "governance_sql"
+OWNER = "alice@example.com"
+SHA = "ab" * 32
+
+
+class World:
+    """Helpers over one opened store."""
+
+    def __init__(self, store: Store, clock: FakeClock) -> None:
+        self.store = store
+        self.clock = clock
+        self.ledger = SqlLedger(store)
+        self.approvals = SqlApprovals(store, max_pending=3)
+        self.desk = ApprovalDesk(store, self.ledger, clock)
+        self.budgets = BudgetAdmin(store, clock)
+        self.experiments = ExperimentAdmin(store, clock)
+
+    async def run(self, name: str, **params: SqlValue) -> None:
+        await self.store.commit(UnitOfWork((Statement(name, params),)))
+
+    async def commit(self, *statements: Statement) -> Sequence[Sequence[Row]]:
+        return await self.store.commit(UnitOfWork(statements))
+
+    async def setup(self, *, cents: int = 10_000, shots: int = 1_000_000) -> None:
+        """Agent ``a1``, experiment ``e1`` in USD, token ``t1`` and session ``s1``, all wide."""
+        now_ms = self.clock.now_ms()
+        await self.run(
+            "insert_experiment",
+            experiment_id="e1", purpose="p", classification="poc", owner=OWNER, cost_center="",
+            opens_ms=0, closes_ms=now_ms + 10**9, allowed_agents='["a1"]',
+            allowed_backends='["local:null"]', release="raw", created_ms=0,
+        )  # fmt: skip
+        await self.run(
+            "insert_budget",
+            experiment_id="e1", currency="USD", limit_cents=cents, limit_shots=shots,
+        )  # fmt: skip
+        await self.run("governance_test_agent", agent_id="a1", owner=OWNER, active=1)
+        await self.token("t1")
+        await self.run(
+            "governance_test_session", session_id="s1", token_id="t1", agent_id="a1",
+            experiment_id="e1", max_jobs=1000, expires_ms=now_ms + 10**6,
+        )  # fmt: skip
+
+    async def token(
+        self, token_id: str, *, jobs: int = 10**6, shots: int = 10**9, cents: int = 10**9
+    ) -> None:
+        await self.run(
+            "governance_test_token", token_id=token_id, agent_id="a1", experiment_id="e1",
+            expires_ms=self.clock.now_ms() + 300_000, max_jobs=jobs, max_total_shots=shots,
+            max_cost_cents=cents,
+        )  # fmt: skip
+
+    def job(
+        self, hold: Hold, *, state: str = "queued", approval_id: str | None = None
+    ) -> Statement:
+        return Statement(
+            "governance_test_job",
+            {
+                "job_id": hold.job_id, "agent_id": "a1", "experiment_id": hold.experiment_id,
+                "token_id": hold.token_id, "session_id": hold.session_id, "backend": "local:null",
+                "shots": hold.shots, "state": state, "circuit_sha256": SHA,
+                "currency": hold.cost.currency, "cost_bound_cents": hold.cost.cents,
+                "approval_id": approval_id,
+            },
+        )  # fmt: skip
+
+    async def reserve(self, hold: Hold) -> None:
+        """Reserve and insert the job, as the gateway does: one unit of work."""
+        await self.commit(*self.ledger.reserve(hold, self.clock.now_ms()), self.job(hold))
+
+    async def park(self, hold: Hold, terms: Terms | None = None) -> str:
+        """A parked job with its open request; the request's id."""
+        now_ms = self.clock.now_ms()
+        approval_id, statements, events = self.approvals.open(
+            terms or terms_of(hold), hold.job_id, OWNER, "costly", now_ms
+        )
+        reserve = self.ledger.reserve(hold, now_ms)
+        job = self.job(hold, state="parked", approval_id=approval_id)
+        await self.store.commit(UnitOfWork((*reserve, job, *statements), events))
+        return approval_id
+
+    async def budget(self) -> BudgetView:
+        view = await self.ledger.view("e1")
+        assert view is not None
+        return view
+
+    async def row(self, query: str, **params: SqlValue) -> dict[str, SqlValue]:
+        row = await self.store.fetch_one(query, params)
+        assert row is not None
+        return dict(row)
+
+    async def job_row(self, job_id: str = "j1") -> dict[str, SqlValue]:
+        return await self.row("governance_test_job_row", job_id=job_id)
+
+    async def used(self, token_id: str = "t1") -> tuple[SqlValue, SqlValue, SqlValue]:
+        row = await self.row("governance_test_token_row", token_id=token_id)
+        return row["used_jobs"], row["used_shots"], row["used_cents"]
+
+    async def events(self) -> list[dict[str, Any]]:
+        rows = await self.store.fetch("governance_test_events", {})
+        return [json.loads(str(row["body"])) for row in rows]
+
+
+def hold_of(
+    job_id: str = "j1",
+    *,
+    cents: int = 100,
+    shots: int = 10,
+    token_id: str = "t1",
+    session_id: str | None = None,
+    currency: str = "USD",
+    experiment_id: str = "e1",
+) -> Hold:
+    return Hold(job_id, experiment_id, token_id, session_id, Money(cents, currency), shots)
+
+
+def terms_of(hold: Hold, **changes: Any) -> Terms:
+    fields: dict[str, Any] = {
+        "agent_id": "a1", "experiment_id": hold.experiment_id, "circuit_sha256": SHA,
+        "backend": "local:null", "shots": hold.shots, "cost_ceiling_cents": hold.cost.cents,
+        "currency": hold.cost.currency, **changes,
+    }  # fmt: skip
+    return Terms(**fields)
+
+
+@asynccontextmanager
+async def world(
+    tmp_path: Path, *, dsn: str | None = None, cents: int = 10_000, shots: int = 1_000_000
+) -> AsyncIterator[World]:
+    """A fresh database: SQLite, or PostgreSQL where ``dsn`` names an empty one."""
+    clock, directories = FakeClock(), (SQL_DIR, ROWS)
+    store: Store
+    if dsn is None:
+        store = SqliteStore(tmp_path / "governance.db", clock, sql_directories=directories)
+    else:
+        store = PostgresStore(dsn, clock, sql_directories=directories)
+    await store.open()
+    try:
+        made = World(store, clock)
+        await made.setup(cents=cents, shots=shots)
+        yield made
+    finally:
+        await store.close()
