@@ -115,7 +115,7 @@ class World:
     async def job_row(self, job_id: str = "j1") -> dict[str, SqlValue]:
         return await self.row("governance_test_job_row", job_id=job_id)
 
-    async def used(self, token_id: str = "t1") -> tuple[SqlValue, SqlValue, SqlValue]:
+    async def used(self, token_id: str = "t1") -> tuple[SqlValue, SqlValue, SqlValue]:  # noqa: S107
         row = await self.row("governance_test_token_row", token_id=token_id)
         return row["used_jobs"], row["used_shots"], row["used_cents"]
 
@@ -129,7 +129,7 @@ def hold_of(
     *,
     cents: int = 100,
     shots: int = 10,
-    token_id: str = "t1",
+    token_id: str = "t1",  # noqa: S107
     session_id: str | None = None,
     currency: str = "USD",
     experiment_id: str = "e1",
