@@ -1,0 +1,24 @@
+"""The agent's side: run circuits through a gateway with a key of one's own and no vendor's."""
+
+from cryogate.client.client import Bounds, Client
+from cryogate.client.errors import JobEnded, Refused, Unavailable, WaitExpired
+from cryogate.client.identity import Identity, read_credential, write_credential
+from cryogate.client.models import Estimate, Job, Result, SessionView
+from cryogate.client.operator import Operator
+
+__all__ = [
+    "Bounds",
+    "Client",
+    "Estimate",
+    "Identity",
+    "Job",
+    "JobEnded",
+    "Operator",
+    "Refused",
+    "Result",
+    "SessionView",
+    "Unavailable",
+    "WaitExpired",
+    "read_credential",
+    "write_credential",
+]

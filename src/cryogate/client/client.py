@@ -1,0 +1,303 @@
+"""`Client`: run circuits as an agent, in a few lines, without ever holding a vendor's key."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypedDict, TypeVar, Unpack
+from urllib.parse import urlencode
+
+import msgspec
+
+from cryogate.client.errors import JobEnded, Unavailable, WaitExpired
+from cryogate.client.identity import Credential, Identity, read_credential
+from cryogate.client.messages import Call, Reply, origin_of
+from cryogate.client.models import Counts, Estimate, Job, Result, SessionView
+from cryogate.client.protocol import Session, Token
+from cryogate.client.sources import format_of, read_source
+from cryogate.client.transport import Transport
+from cryogate.domain.errors import Malformed
+from cryogate.domain.ids import JOB, SESSION, is_minted
+from cryogate.domain.jobs import JobState
+
+T = TypeVar("T")
+LONG_POLL_S = 20
+SHORTEST_POLL_S = 0.25
+Source = str | os.PathLike[str]
+
+
+class Bounds(TypedDict, total=False):
+    """Bounds to ask for; left out means "whatever policy gives". Never wider than policy."""
+
+    allowed_backends: Sequence[str]
+    allowed_gate_set: Sequence[str]
+    max_shots: int
+    max_total_shots: int
+    max_jobs: int
+    max_cost_cents: int
+    results: str
+    ttl_s: int
+
+
+class Client:
+    """An agent's connection to one gateway. Blocking; not for use by several threads at once.
+
+    ``key`` is the agent's private key (see `Identity`), ``experiment`` what the work is for.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        client_id: str,
+        key: Identity | Mapping[str, Any],
+        experiment: str,
+        *,
+        insecure_http: bool = False,
+        timeout_s: float = 30.0,
+        **bounds: Unpack[Bounds],
+    ) -> None:
+        self.url = origin_of(url, insecure_http=insecure_http)
+        self.client_id = client_id
+        self.experiment = experiment
+        prover = key if isinstance(key, Identity) else Identity(client_id, key)
+        asked = {"type": "qpu_experiment", "experiment_id": experiment, **bounds}
+        wanted = {"authorization_details": msgspec.json.encode([asked]).decode()}
+        self._session = Session(self.url, prover, wanted, _now_ms, random.random)
+        self._transport = Transport(self.url, timeout_s=timeout_s)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: Source,
+        experiment: str | None = None,
+        *,
+        url: str | None = None,
+        insecure_http: bool = False,
+        **bounds: Unpack[Bounds],
+    ) -> Client:
+        """A client from a credential file, which only its owner may be able to read.
+
+        Raises:
+            Malformed: the file is missing, open to others, or not a credential; or neither it
+                nor the caller names an experiment or a URL.
+        """
+        held: Credential = read_credential(path)
+        purpose = experiment or held.experiment_id
+        if purpose is None:
+            raise Malformed("no_experiment", "say which experiment the work is for")
+        where = url or held.url
+        if where is None:
+            raise Malformed("no_url", "say where the gateway is")
+        return cls(
+            where, held.client_id, held.identity, purpose, insecure_http=insecure_http, **bounds
+        )
+
+    def run(
+        self,
+        program: Source,
+        backend: str = "local:aer",
+        shots: int = 1000,
+        *,
+        timeout_s: float | None = None,
+        progress: Callable[[Job], None] | None = None,
+        **options: Any,
+    ) -> Result:
+        """Submit, wait, and give the result. Options as for `submit`.
+
+        Raises:
+            Refused: not allowed; ``violations`` say what would have to change.
+            JobEnded: it ran into an end without a result.
+            WaitExpired: ``timeout_s`` ran out; the job goes on.
+            Unavailable: no usable answer.
+        """
+        job = self.submit(program, backend, shots, **options)
+        done = self.wait(job.job_id, timeout_s=timeout_s, progress=progress)
+        return self._result(done)
+
+    def estimate(
+        self, program: Source, backend: str = "local:aer", shots: int = 1000, *, notation: str = ""
+    ) -> Estimate:
+        """What the job would cost at most and what would be decided. Spends nothing."""
+        body = {"backend": backend, "program": _program(program, notation), "shots": shots}
+        return self._get(Call("POST", "/v1/estimates", body), Estimate)
+
+    def submit(
+        self,
+        program: Source,
+        backend: str = "local:aer",
+        shots: int = 1000,
+        *,
+        notation: str = "",
+        session_id: str | None = None,
+        idempotency_key: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Job:
+        """Hand a job over. Every submission has an idempotency key, so a lost answer can be asked
+        for again and still gives one job.
+        """
+        body: dict[str, object] = {
+            "backend": backend,
+            "program": _program(program, notation),
+            "shots": shots,
+            "idempotency_key": idempotency_key or secrets.token_hex(16),
+        }
+        if session_id is not None:
+            body["session_id"] = session_id
+        if metadata:
+            body["metadata"] = dict(metadata)
+        return self._get(Call("POST", "/v1/jobs", body), Job)
+
+    def job(self, job_id: str, *, wait_s: int = 0) -> Job:
+        """The job as it stands; with ``wait_s`` (seconds, up to 20) once its state changes."""
+        query = f"?wait_s={wait_s}" if wait_s else ""
+        return self._get(Call("GET", _job_path(job_id) + query, wait_s=wait_s), Job)
+
+    def wait(
+        self,
+        job_id: str,
+        *,
+        timeout_s: float | None = None,
+        progress: Callable[[Job], None] | None = None,
+    ) -> Job:
+        """Wait until the job is done. ``progress`` is called with the job whenever it was read.
+
+        Raises:
+            JobEnded: it reached another final state.
+            WaitExpired: ``timeout_s`` seconds were not enough.
+        """
+        end = None if timeout_s is None else time.monotonic() + timeout_s
+        job = self.job(job_id)
+        while True:
+            if progress is not None:
+                progress(job)
+            if job.state is JobState.DONE:
+                return job
+            if job.state.final:
+                raise JobEnded(job)
+            left = LONG_POLL_S if end is None else int(end - time.monotonic())
+            if left < 0 or (end is not None and end <= time.monotonic()):
+                raise WaitExpired(job)
+            asked, before = time.monotonic(), job
+            job = self.job(job_id, wait_s=max(1, min(LONG_POLL_S, left)))
+            if job.state is before.state and time.monotonic() - asked < SHORTEST_POLL_S:
+                time.sleep(SHORTEST_POLL_S)  # a server that does not hold the request
+
+    def result(self, job_id: str) -> Result:
+        """The released result of a job that is done."""
+        return self._result(self.job(job_id))
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop a job; one that is already over stays as it is."""
+        return self._get(Call("POST", _job_path(job_id) + "/cancel"), Job)
+
+    def jobs(
+        self, limit: int = 50, before: str | None = None
+    ) -> tuple[tuple[Job, ...], str | None]:
+        """The agent's own jobs, newest first, and the cursor of the next page."""
+        query = urlencode({"limit": limit, **({"before": before} if before else {})})
+        page = self._get(Call("GET", f"/v1/jobs?{query}"), _JobPage)
+        return page.items, page.next
+
+    def backends(self) -> tuple[dict[str, Any], ...]:
+        """The backends this token may use, with their limits."""
+        return self._get(Call("GET", "/v1/backends"), _Anything).items
+
+    def open_session(
+        self,
+        backends: Sequence[str] | None = None,
+        *,
+        ttl_s: int | None = None,
+        max_jobs: int | None = None,
+    ) -> SessionView:
+        """Open a bounded session. Not repeated on a lost answer: that could open two."""
+        asked = {"backends": backends, "ttl_s": ttl_s, "max_jobs": max_jobs}
+        body = {name: value for name, value in asked.items() if value is not None}
+        return self._get(Call("POST", "/v1/sessions", body, repeatable=False), SessionView)
+
+    def session(self, session_id: str) -> SessionView:
+        """A session as it stands."""
+        return self._get(Call("GET", _session_path(session_id)), SessionView)
+
+    def close_session(self, session_id: str) -> None:
+        """End a session. Jobs that it accepted go on."""
+        self.request(Call("DELETE", _session_path(session_id)))
+
+    def token(self) -> Token:
+        """The token in hand, fetched or renewed when need be."""
+        return self._transport.drive(self._session.authorize())
+
+    def request(self, call: Call) -> Reply:
+        """Any API call: token, proof, retries and errors as for all the others."""
+        return self._transport.drive(self._session.converse(call))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self.url!r}, {self.client_id!r}, experiment={self.experiment!r})"
+
+    def _result(self, job: Job) -> Result:
+        found = self._get(Call("GET", _job_path(job.job_id) + "/result"), Counts)
+        return Result(found.counts, found.shots, job, found.released, found.memory)
+
+    def _get(self, call: Call, kind: type[T]) -> T:
+        return decode(self.request(call), kind)
+
+
+class _JobPage(msgspec.Struct, frozen=True):
+    items: tuple[Job, ...] = ()
+    next: str | None = None
+
+
+class _Anything(msgspec.Struct, frozen=True):
+    items: tuple[dict[str, Any], ...] = ()
+
+
+def decode(reply: Reply, kind: type[T]) -> T:
+    """The reply's JSON as ``kind``.
+
+    Raises:
+        Unavailable: it is not. An answer that cannot be read is no answer.
+    """
+    try:
+        return msgspec.json.decode(reply.body, type=kind)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise Unavailable("the server's answer cannot be read", reply.status) from error
+
+
+def _program(program: Source, notation: str) -> dict[str, str]:
+    source = read_source(program)
+    return {"format": notation or format_of(source), "source": source}
+
+
+def _job_path(job_id: str) -> str:
+    # Only a minted id goes into a path, so no id can lead to another endpoint.
+    if not is_minted(job_id, JOB):
+        raise Malformed("malformed_id", "a job id is job_ and 26 letters and digits")
+    return f"/v1/jobs/{job_id}"
+
+
+def _session_path(session_id: str) -> str:
+    if not is_minted(session_id, SESSION):
+        raise Malformed("malformed_id", "a session id is ses_ and 26 letters and digits")
+    return f"/v1/sessions/{session_id}"
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,170 @@
+"""Who a client is: its key, and the credential file that holds it.
+
+The key never leaves this module except into a new credential file. ``repr`` shows its
+thumbprint only.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from cryogate.domain.errors import Malformed
+from cryogate.tokens import dpop, keys
+from cryogate.tokens.assertion import make_assertion
+from cryogate.tokens.errors import TokenError
+
+_MAX_FILE_BYTES = 64 << 10
+
+
+class Identity:
+    """A client id and its ES256 key; proves both, shows neither."""
+
+    __slots__ = ("_client_id", "_key")
+
+    def __init__(self, client_id: str, key: keys.SigningKey | Mapping[str, Any]) -> None:
+        self._client_id = client_id
+        if isinstance(key, keys.SigningKey):
+            self._key = key
+            return
+        try:
+            self._key = keys.load_private(key)
+        except TokenError as error:
+            raise Malformed("malformed_key", f"not a usable ES256 key: {error}") from None
+
+    @classmethod
+    def generate(cls, client_id: str) -> Identity:
+        """An identity with a fresh key."""
+        return cls(client_id, keys.generate())
+
+    @property
+    def client_id(self) -> str:
+        """The OAuth client id."""
+        return self._client_id
+
+    @property
+    def kid(self) -> str:
+        """The key's RFC 7638 thumbprint."""
+        return self._key.kid
+
+    def public_jwk(self) -> dict[str, str]:
+        """The public half, to be registered."""
+        return self._key.public.jwk()
+
+    def assertion(self, audience: str, now_ms: int) -> str:
+        """A client assertion (RFC 7523 section 2.2), good once and for a minute."""
+        return make_assertion(self._key, self._client_id, audience, now=now_ms // 1000)
+
+    def proof(
+        self, method: str, url: str, now_ms: int, token: str | None, nonce: str | None
+    ) -> str:
+        """A DPoP proof (RFC 9449 section 4.2) with a fresh ``jti``."""
+        ath = None if token is None else dpop.token_hash(token)
+        return dpop.make_proof(self._key, method, url, now=now_ms // 1000, ath=ath, nonce=nonce)
+
+    def __repr__(self) -> str:
+        return f"Identity({self._client_id!r}, kid={self.kid!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an identity is not pickled: its key would leave this process")
+
+    def private_jwk(self) -> dict[str, str]:
+        """All members, for a credential file and nothing else."""
+        return self._key.private_jwk()
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a credential file holds."""
+
+    client_id: str
+    identity: Identity
+    url: str | None
+    experiment_id: str | None
+
+
+def read_credential(path: str | os.PathLike[str]) -> Credential:
+    """The credential in a file that is its owner's alone.
+
+    Raises:
+        Malformed: missing, a symbolic link or not a plain file, readable by others, somebody
+            else's, or not a credential. The text never shows the file's content.
+    """
+    name = Path(path).name
+    data = _read_private(Path(path), name)
+    try:
+        fields = msgspec.json.decode(data, type=dict[str, Any])
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        raise Malformed("malformed_credential", f"{name} is not a JSON object") from None
+    client_id = fields.get("client_id")
+    # The key stands under "jwk", or its members stand beside client_id.
+    jwk = fields.get("jwk")
+    if jwk is None:
+        about = ("client_id", "url", "experiment_id")
+        jwk = {member: value for member, value in fields.items() if member not in about}
+    if not isinstance(client_id, str) or not client_id or not isinstance(jwk, dict):
+        raise Malformed("malformed_credential", f"{name} needs client_id and jwk")
+    url, experiment = fields.get("url"), fields.get("experiment_id")
+    return Credential(
+        client_id,
+        Identity(client_id, jwk),
+        url if isinstance(url, str) else None,
+        experiment if isinstance(experiment, str) else None,
+    )
+
+
+def _read_private(path: Path, name: str) -> bytes:
+    try:
+        # The checks are on the opened file, so it cannot be exchanged in between.
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise Malformed("no_credential", f"cannot open {name}: {error.strerror}") from None
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise Malformed("malformed_credential", f"{name} is not a plain file")
+        if found.st_mode & 0o077:
+            raise Malformed(
+                "exposed_credential",
+                f"{name} can be read by others, so its key may be known: chmod 600 {name}, and "
+                "register a new key if others had access",
+            )
+        if found.st_uid not in (os.geteuid(), 0):
+            raise Malformed("foreign_credential", f"{name} belongs to another user")
+        data = file.read(_MAX_FILE_BYTES + 1)
+    if len(data) > _MAX_FILE_BYTES:
+        raise Malformed("malformed_credential", f"{name} is too long")
+    return data
+
+
+def write_credential(
+    path: str | os.PathLike[str],
+    identity: Identity,
+    url: str | None = None,
+    experiment_id: str | None = None,
+) -> None:
+    """Write a new credential file, 0600 from its first moment. An existing file is never replaced.
+
+    Raises:
+        Malformed: the file exists or cannot be made.
+    """
+    fields = {"client_id": identity.client_id, "url": url, "experiment_id": experiment_id}
+    document = {name: value for name, value in fields.items() if value is not None}
+    text = msgspec.json.format(msgspec.json.encode({**document, "jwk": identity.private_jwk()}))
+    name = Path(path).name
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise Malformed("credential_exists", f"{name} exists; it is not overwritten") from None
+    except OSError as error:
+        raise Malformed("no_credential", f"cannot write {name}: {error.strerror}") from None
+    with os.fdopen(handle, "wb") as file:
+        file.write(text + b"\n")
+        file.flush()
+        os.fsync(handle)

@@ -1,0 +1,87 @@
+"""The one place of the agent's side that owns a socket: drives conversations over httpx."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+
+from cryogate.client.messages import MAX_REPLY_BYTES, Lost, Pause, Reply, Send
+
+T = TypeVar("T")
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class Transport:
+    """A blocking transport. Redirects are never followed: a proof is for one URL (RFC 9449)."""
+
+    def __init__(
+        self, origin: str, *, timeout_s: float = 30.0, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._sleep = sleep
+        # A proxy named in the environment must not be handed requests meant for this machine.
+        trust_env = urlsplit(origin).hostname not in _LOOPBACK
+        self._http = httpx.Client(follow_redirects=False, trust_env=trust_env)
+
+    def drive(self, conversation: Generator[Send | Pause, Reply | Lost | None, T]) -> T:
+        """Run a conversation to its end and return its value."""
+        answer: Reply | Lost | None = None
+        while True:
+            try:
+                step = conversation.send(answer)
+            except StopIteration as end:
+                value: T = end.value
+                return value
+            if isinstance(step, Pause):
+                self._sleep(step.seconds)
+                answer = None
+            else:
+                answer = self._exchange(step)
+
+    def _exchange(self, send: Send) -> Reply | Lost:
+        timeout = httpx.Timeout(self._timeout_s, read=self._timeout_s + send.wait_s)
+        # Compressed answers are not asked for: a small one could unfold into a huge one.
+        headers = {**send.headers, "Accept-Encoding": "identity", "User-Agent": "cryogate-client"}
+        try:
+            with self._http.stream(
+                send.method, send.url, headers=headers, content=send.content, timeout=timeout
+            ) as response:
+                body = bytearray()
+                for part in response.iter_raw():
+                    body += part
+                    if len(body) > MAX_REPLY_BYTES:
+                        return Lost("the answer is too long", sent=True)
+                found = {name.lower(): value for name, value in response.headers.items()}
+                return Reply(response.status_code, found, bytes(body))
+        except _NEVER_SENT as error:
+            return Lost(_why(error), sent=False)
+        except httpx.TransportError as error:
+            return Lost(_why(error), sent=True)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _why(error: httpx.TransportError) -> str:
+    text = "".join(c if c.isprintable() else " " for c in str(error))[:200]
+    if isinstance(error, httpx.TimeoutException):
+        return "time-out"
+    return text or type(error).__name__
