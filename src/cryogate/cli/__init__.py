@@ -1,0 +1,1 @@
+"""The ``cryogate`` command, one file per noun."""

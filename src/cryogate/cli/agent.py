@@ -1,0 +1,227 @@
+"""``cryogate agent``: workloads, the humans who own them, and their keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cryogate.cli.options import As, Settings, command
+from cryogate.cli.output import emit, fields, say, show, table
+from cryogate.cli.records import BASE, listed, paged, pairs, read_jwk, revoke
+
+STAGES = click.Choice(["simulator", "hardware"])
+ROLES = click.Choice(["qpu.submit-only", "qpu.read-aggregates", "qpu.read-raw"])
+
+
+@click.group()
+def group() -> None:
+    """Agents: create, list, change, revoke."""
+
+
+@click.argument("name")
+@click.option("--owner", required=True, help="The human who answers for it.")
+@click.option(
+    "--tier", default="standard", show_default=True, help="Risk tier, as policy names it."
+)
+@click.option("--stage", type=STAGES, default="simulator", show_default=True)
+@click.option("--role", "roles", type=ROLES, multiple=True, help="Repeat for several.")
+@click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE")
+@click.option("--experiment", help="Written into the file, so that --experiment can be left out.")
+@click.option("--out", type=click.Path(path_type=Path), help="Credential file [NAME.json].")
+def create(
+    settings: Settings,
+    name: str,
+    owner: str,
+    tier: str,
+    stage: str,
+    roles: tuple[str, ...],
+    attributes: tuple[str, ...],
+    experiment: str | None,
+    out: Path | None,
+) -> None:
+    """Make a key here, register its public half, and write the credential file (0600).
+
+    The private key never leaves this machine.
+    """
+    from cryogate.cli.connect import operator
+    from cryogate.client import Identity, write_credential
+    from cryogate.domain.errors import Refused
+    from cryogate.domain.ids import require_slug
+
+    require_slug(name, "an agent's name")
+    if experiment is not None:
+        require_slug(experiment, "an experiment's name")
+    identity = Identity.generate(name)
+    path = out or Path(f"{name}.json")
+    body = {
+        "agent_id": name,
+        "owner": owner,
+        "tier": tier,
+        "stage": stage,
+        "roles": sorted(roles) or ["qpu.read-aggregates", "qpu.submit-only"],
+        "attributes": pairs(attributes),
+        "jwk": identity.public_jwk(),
+    }
+    with operator(settings) as server:
+        # The file comes first: a registered key that was never written would be of no use.
+        write_credential(path, identity, server.url, experiment)
+        try:
+            made = server.call("POST", *BASE, "agents", body=body)
+        except Refused:
+            path.unlink()
+            raise
+    document = {**made, "credential_file": str(path)}
+
+    def human() -> None:
+        say(f"created agent {name}; its credential is in {path} (keep it private)")
+        say(f"next: cryogate job submit CIRCUIT.qasm --as {path} --experiment EXPERIMENT --wait")
+
+    emit(settings, document, human)
+
+
+@paged
+def list_(settings: Settings, after: str | None, limit: int | None) -> None:
+    """List agents."""
+    listed(
+        settings,
+        "agents",
+        {"after": after, "limit": limit},
+        ("agent_id", "owner", "tier", "stage", "active", "roles"),
+        none="no agents yet: cryogate agent create NAME --owner YOU",
+    )
+
+
+@click.argument("name")
+def show_(settings: Settings, name: str) -> None:
+    """Show one agent with its keys."""
+    from cryogate.cli.connect import operator
+
+    with operator(settings) as server:
+        found = server.call("GET", *BASE, "agents", name)
+    emit(settings, found, lambda: _human(found))
+
+
+@click.argument("name")
+def enable(settings: Settings, name: str) -> None:
+    """Let an agent get tokens again."""
+    _patch(settings, name, {"active": True})
+
+
+@click.argument("name")
+def disable(settings: Settings, name: str) -> None:
+    """Give an agent no new tokens. Tokens it holds go on; `revoke` ends those too."""
+    _patch(settings, name, {"active": False})
+
+
+@click.argument("name")
+@click.option("--tier")
+@click.option("--stage", type=STAGES)
+@click.option("--role", "roles", type=ROLES, multiple=True, help="The whole new set of roles.")
+@click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="New set.")
+def set_(
+    settings: Settings,
+    name: str,
+    tier: str | None,
+    stage: str | None,
+    roles: tuple[str, ...],
+    attributes: tuple[str, ...],
+) -> None:
+    """Change tier, stage, roles or attributes."""
+    change: dict[str, Any] = {}
+    if tier is not None:
+        change["tier"] = tier
+    if stage is not None:
+        change["stage"] = stage
+    if roles:
+        change["roles"] = sorted(roles)
+    if attributes:
+        change["attributes"] = pairs(attributes)
+    if not change:
+        raise click.UsageError("say what to change: --tier, --stage, --role or --attribute")
+    _patch(settings, name, change)
+
+
+@click.argument("name")
+@click.option("--reason", required=True, help="Why; kept in the audit log.")
+def revoke_(settings: Settings, name: str, reason: str) -> None:
+    """End all tokens and jobs of an agent now."""
+    revoke(settings, "agent", name, reason)
+
+
+@click.argument("name")
+@click.option(
+    "--jwk", "jwk_file", type=click.Path(path_type=Path), help="Public JWK to register instead."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Where a new credential file goes.")
+def add_key(settings: Settings, name: str, jwk_file: Path | None, out: Path | None) -> None:
+    """Register another key: a given public JWK, or a new one written to a credential file."""
+    from cryogate.cli.connect import operator
+    from cryogate.client import Identity, write_credential
+    from cryogate.domain.errors import Refused
+
+    if (jwk_file is None) == (out is None):
+        raise click.UsageError("give --jwk FILE to register a key, or --out FILE to make one")
+    with operator(settings) as server:
+        jwk: dict[str, Any]
+        if out is not None:
+            identity = Identity.generate(name)
+            jwk = dict(identity.public_jwk())
+            write_credential(out, identity, server.url)
+        else:
+            assert jwk_file is not None  # noqa: S101 - told by the check above
+            jwk = read_jwk(jwk_file)
+        try:
+            made = server.call("POST", *BASE, "agents", name, "keys", body={"jwk": jwk})
+        except Refused:
+            if out is not None:
+                out.unlink()
+            raise
+    emit(settings, made, lambda: say(f"registered a key of {name}: {show(made.get('kid'))}"))
+
+
+@click.argument("name")
+@click.argument("kid")
+def remove_key(settings: Settings, name: str, kid: str) -> None:
+    """Remove a key; it makes no new tokens from now on."""
+    from cryogate.cli.connect import operator
+
+    with operator(settings) as server:
+        server.raw("DELETE", *BASE, "agents", name, "keys", kid)
+    emit(
+        settings,
+        {"agent_id": name, "kid": kid, "removed": True},
+        lambda: say(f"removed key {kid} of {name}"),
+    )
+
+
+def _patch(settings: Settings, name: str, change: dict[str, Any]) -> None:
+    from cryogate.cli.connect import operator
+
+    with operator(settings) as server:
+        found = server.call("PATCH", *BASE, "agents", name, body=change)
+    emit(settings, found, lambda: _human(found))
+
+
+def _human(found: dict[str, Any]) -> None:
+    names = ("agent_id", "owner", "tier", "stage", "active", "roles", "attributes", "created_at")
+    fields([(label, found.get(label)) for label in names])
+    keys = found.get("keys")
+    if isinstance(keys, list):
+        rows = [(k.get("kid"), k.get("created_at")) for k in keys if isinstance(k, dict)]
+        table(("kid", "created_at"), rows)
+
+
+for _name, _body in (
+    ("create", create),
+    ("list", list_),
+    ("show", show_),
+    ("enable", enable),
+    ("disable", disable),
+    ("set", set_),
+    ("revoke", revoke_),
+    ("add-key", add_key),
+    ("remove-key", remove_key),
+):
+    command(group, _name, As.OPERATOR)(_body)

@@ -1,0 +1,83 @@
+"""``cryogate audit``: read, export and verify the log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cryogate.cli.options import As, Settings, command
+from cryogate.cli.output import emit, fields, note, say, show, table
+
+_COLUMNS = ("seq", "timestamp", "action", "outcome", "agent_id", "experiment_id", "subject", "why")
+_SUBJECTS = ("job_id", "session_id", "approval_id", "token_id")
+
+
+@click.group()
+def group() -> None:
+    """The audit log: read, export, verify."""
+
+
+@click.option("--after", type=click.IntRange(0), help="Events after this seq.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+def events(settings: Settings, after: int | None, limit: int) -> None:
+    """List events in the order of the log."""
+    from cryogate.cli.connect import operator
+
+    with operator(settings) as server:
+        page = server.call("GET", "audit", "events", query={"after": after, "limit": limit})
+    items = [item for item in page.get("items", ()) if isinstance(item, dict)]
+
+    def human() -> None:
+        table(_COLUMNS, [_row(item) for item in items], none="no events")
+        if page.get("next") is not None:
+            note(f"there are more; continue with --after {show(page['next'])}")
+
+    emit(settings, page, human)
+
+
+def checkpoint(settings: Settings) -> None:
+    """Show the signed head of the log (C2SP checkpoint)."""
+    from cryogate.cli.connect import operator
+
+    with operator(settings) as server:
+        signed = server.raw("GET", "audit", "checkpoint").body.decode("utf-8", "replace")
+    lines = signed.split("\n")
+    document = {
+        "origin": lines[0],
+        "size": int(lines[1]) if len(lines) > 1 and lines[1].isdigit() else None,
+        "root": lines[2] if len(lines) > 2 else None,
+        "note": signed,
+    }
+    emit(settings, document, lambda: say(signed.rstrip("\n")))
+
+
+@click.argument("seq", type=click.IntRange(0))
+def proof(settings: Settings, seq: int) -> None:
+    """Show the proof that event SEQ is in the log."""
+    from cryogate.cli.connect import operator
+
+    with operator(settings) as server:
+        found = server.call("GET", "audit", "events", str(seq), "proof")
+    emit(settings, found, lambda: fields(list(found.items())))
+
+
+def _row(item: dict[str, Any]) -> list[object]:
+    event = item.get("event") if isinstance(item.get("event"), dict) else item
+    assert isinstance(event, dict)  # noqa: S101 - told by the line above
+    subject = next((event[name] for name in _SUBJECTS if event.get(name)), None)
+    return [
+        item.get("seq", event.get("seq")),
+        event.get("timestamp"),
+        event.get("action"),
+        event.get("outcome"),
+        event.get("agent_id") or event.get("actor_chain"),
+        event.get("experiment_id"),
+        subject,
+        event.get("decision_reasons"),
+    ]
+
+
+command(group, "events", As.OPERATOR)(events)
+command(group, "checkpoint", As.OPERATOR)(checkpoint)
+command(group, "proof", As.OPERATOR)(proof)

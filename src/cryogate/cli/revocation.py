@@ -1,0 +1,46 @@
+"""``cryogate revocation``: what has been revoked, and the switch for everything."""
+
+from __future__ import annotations
+
+import click
+
+from cryogate.cli.options import As, Settings, command
+from cryogate.cli.records import listed, revoke
+
+
+@click.group()
+def group() -> None:
+    """Revocations in force."""
+
+
+def list_(settings: Settings) -> None:
+    """List revocations, newest first."""
+    listed(
+        settings,
+        "revocations",
+        {},
+        ("kind", "subject", "reason", "revoked_by", "created_at"),
+        none="nothing has been revoked",
+    )
+
+
+@click.argument("kind", type=click.Choice(["token", "session", "agent", "experiment", "owner"]))
+@click.argument("subject")
+@click.option("--reason", required=True, help="Why; kept in the audit log.")
+def create(settings: Settings, kind: str, subject: str, reason: str) -> None:
+    """Revoke a token, session, agent, experiment, or everything of one owner."""
+    revoke(settings, kind, subject, reason)
+
+
+@click.option("--reason", required=True, help="Why; kept in the audit log.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def everything(settings: Settings, reason: str, yes: bool) -> None:
+    """Revoke everything: the emergency stop. Tokens issued later are new decisions."""
+    if not yes:
+        click.confirm("End every token and job of every agent now?", abort=True, err=True)
+    revoke(settings, "all", "*", reason)
+
+
+command(group, "list", As.OPERATOR)(list_)
+command(group, "create", As.OPERATOR)(create)
+command(group, "everything", As.OPERATOR)(everything)

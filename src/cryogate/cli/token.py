@@ -1,0 +1,74 @@
+"""``cryogate token``: what a token allows. The token itself is never printed."""
+
+from __future__ import annotations
+
+import click
+
+from cryogate.cli.amounts import show_cents
+from cryogate.cli.options import As, Settings, command
+from cryogate.cli.output import emit, fields
+from cryogate.cli.records import listed, revoke
+
+
+@click.group()
+def group() -> None:
+    """Access tokens: show, list, revoke."""
+
+
+def show_(settings: Settings) -> None:
+    """Get a token as an agent and show what it allows."""
+    from cryogate.cli.connect import agent
+    from cryogate.ports.audit import rfc3339
+
+    with agent(settings) as client:
+        token = client.token()
+    granted = [dict(item) for item in token.granted]
+    document = {
+        "agent_id": client.client_id,
+        "expires_at": rfc3339(token.expires_ms),
+        "scope": token.scope,
+        "granted": granted,
+    }
+
+    def human() -> None:
+        fields([("agent", client.client_id), ("expires", document["expires_at"])])
+        for item in granted:
+            cost = show_cents(item.get("max_cost_cents"), item.get("currency") or "")
+            fields(
+                [
+                    ("experiment", item.get("experiment_id")),
+                    ("backends", item.get("allowed_backends")),
+                    ("gates", item.get("allowed_gate_set")),
+                    ("shots per job", item.get("max_shots")),
+                    ("shots in all", item.get("max_total_shots")),
+                    ("jobs", item.get("max_jobs")),
+                    ("cost at most", cost),
+                    ("results", item.get("results")),
+                ]
+            )
+
+    emit(settings, document, human)
+
+
+@click.option("--agent", "agent_id", help="Only this agent's.")
+def list_(settings: Settings, agent_id: str | None) -> None:
+    """List tokens that were issued."""
+    listed(
+        settings,
+        "tokens",
+        {"agent_id": agent_id},
+        ("token_id", "agent_id", "experiment_id", "issued_at", "expires_at", "used_jobs"),
+        none="no tokens were issued",
+    )
+
+
+@click.argument("token_id")
+@click.option("--reason", required=True, help="Why; kept in the audit log.")
+def revoke_(settings: Settings, token_id: str, reason: str) -> None:
+    """End one token and its jobs now."""
+    revoke(settings, "token", token_id, reason)
+
+
+command(group, "show", As.AGENT)(show_)
+command(group, "list", As.OPERATOR)(list_)
+command(group, "revoke", As.OPERATOR)(revoke_)
