@@ -1,0 +1,130 @@
+"""The way in: the flat parser first, the guarded worker for what only it may parse."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+
+from cryogate.circuits.angles import finite
+from cryogate.circuits.errors import CircuitError, NeedsRichParser, WorkerFailed
+from cryogate.circuits.flat import parse_canonical, parse_flat
+from cryogate.circuits.ionq import parse_ionq
+from cryogate.circuits.model import Format, ParseLimits
+from cryogate.circuits.pool import GuardedPool
+from cryogate.circuits.program import Program
+
+RICH_ENTRYPOINT = "cryogate.circuits.rich:entrypoint"
+_IN_PLACE = 1 << 16
+_MAX_PARAMETERS = 1000
+
+
+async def load(
+    source: bytes,
+    format: Format,  # noqa: A002
+    limits: ParseLimits | None = None,
+    pool: GuardedPool | None = None,
+    *,
+    parameters: Mapping[str, float] | None = None,
+) -> Program:
+    """The program of ``source``. Raises `CircuitError`, nothing else but cancellation.
+
+    ``pool`` runs `RICH_ENTRYPOINT`; without one, rich input is refused (``needs_rich_parser``).
+    ``parameters`` binds OpenQASM 3 ``input`` declarations, each exactly once.
+
+    The worker's answer is canonical text, and as hostile as what it parsed: it is parsed here
+    again and must be canonical, so a subverted worker can say no more than its input could.
+    """
+    limits = limits or ParseLimits()
+    if len(source) > limits.max_bytes:
+        raise CircuitError("too_large", f"the source is over {limits.max_bytes} bytes")
+    if format is not Format.QPY and not parameters:
+        try:
+            return await _parse(source, format, limits)
+        except NeedsRichParser as error:
+            if pool is None:
+                raise
+            reason = error
+    elif pool is None:
+        raise NeedsRichParser("this format" if format is Format.QPY else "bound parameters")
+    else:
+        reason = NeedsRichParser("")
+    request = _request(source, format, limits, parameters or {})
+    try:
+        reply = await pool.call(request)
+    except WorkerFailed as error:
+        raise _refusal(error, reason) from None
+    return await _answer(reply, limits)
+
+
+async def _parse(source: bytes, format: Format, limits: ParseLimits) -> Program:  # noqa: A002
+    parse = parse_ionq if format is Format.IONQ_JSON else None
+    if len(source) <= _IN_PLACE:
+        return parse(source, limits) if parse else parse_flat(source, format, limits)
+    # A large source would hold the event loop, so other requests wait for a thread instead.
+    if parse:
+        return await asyncio.to_thread(parse, source, limits)
+    return await asyncio.to_thread(parse_flat, source, format, limits)
+
+
+def _request(
+    source: bytes,
+    format: Format,  # noqa: A002
+    limits: ParseLimits,
+    parameters: Mapping[str, float],
+) -> bytes:
+    if len(parameters) > _MAX_PARAMETERS:
+        raise CircuitError("too_large", f"more than {_MAX_PARAMETERS} parameters")
+    head = {
+        "format": format.value,
+        "max_bytes": limits.max_bytes,
+        "max_qubits": limits.max_qubits,
+        "max_clbits": limits.max_clbits,
+        "max_operations": limits.max_operations,
+        "parameters": {str(k): finite(v) for k, v in parameters.items()},
+    }
+    return json.dumps(head).encode("ascii") + b"\n" + source
+
+
+def _refusal(error: WorkerFailed, reason: CircuitError) -> CircuitError:
+    if error.reason in ("timeout", "memory", "crash"):
+        return CircuitError(
+            "too_large",
+            f"parsing did not finish within its limits ({error.reason})",
+            line=reason.line,
+            hint="use fewer definitions, shorter loops, or a flat circuit",
+        )
+    return CircuitError("unsupported", f"the guarded parser failed ({error.reason})")
+
+
+async def _answer(reply: bytes, limits: ParseLimits) -> Program:
+    status, body = reply[:1], reply[1:]
+    if status == b"e":
+        raise _remote_error(body)
+    if status != b"p":
+        raise CircuitError("unsupported", "the guarded parser gave no answer")
+    if len(body) > _IN_PLACE:
+        program = await asyncio.to_thread(parse_canonical, body)
+    else:
+        program = parse_canonical(body)
+    facts = program.facts
+    if facts.qubits > limits.max_qubits or facts.clbits > limits.max_clbits:
+        raise CircuitError("too_large", f"more than {limits.max_qubits} qubits")
+    return program
+
+
+def _remote_error(body: bytes) -> CircuitError:
+    """An error from the worker, with every field bounded and cleaned again."""
+    try:
+        fields = json.loads(body)
+        code, detail, hint = (str(fields[k]) for k in ("code", "detail", "hint"))
+        line = fields["line"] if isinstance(fields["line"], int) else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return CircuitError("unsupported", "the guarded parser gave no answer")
+    if not (code.replace("_", "").isalpha() and len(code) <= 40):
+        code = "unsupported"
+    return CircuitError(code, _clean(detail), line=line, hint=_clean(hint))
+
+
+def _clean(text: str) -> str:
+    return "".join(ch if " " <= ch <= "~" else "?" for ch in text[:200])

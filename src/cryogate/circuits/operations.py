@@ -1,0 +1,163 @@
+"""Layout of a circuit and the making of its operations, each checked as it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cryogate.circuits.angles import finite
+from cryogate.circuits.assemble import CONDITIONAL, Op, assemble, make_op
+from cryogate.circuits.errors import CircuitError, shown
+from cryogate.circuits.gates import CANONICAL
+from cryogate.circuits.model import ParseLimits
+from cryogate.circuits.program import Condition, Program
+
+
+class Layout:
+    """How many qubits there are, and which bits form which register."""
+
+    __slots__ = ("_bit_names", "_limits", "_starts", "clbits", "qubits", "registers")
+
+    def __init__(self, limits: ParseLimits) -> None:
+        self._limits = limits
+        self.qubits = 0
+        self.clbits = 0
+        self.registers: list[int] = []
+        self._starts: list[int] = []
+        self._bit_names: list[str] = []
+
+    def add_qubits(self, size: int) -> int:
+        """First index of ``size`` new qubits. Raises `CircuitError` (``too_large``)."""
+        if size < 1 or self.qubits + size > self._limits.max_qubits:
+            raise _bad_size("qubits", size, self._limits.max_qubits)
+        start = self.qubits
+        self.qubits += size
+        return start
+
+    def add_register(self, size: int) -> int:
+        """First index of a new classical register. Raises `CircuitError` (``too_large``)."""
+        if size < 1 or self.clbits + size > self._limits.max_clbits:
+            raise _bad_size("classical bits", size, self._limits.max_clbits)
+        start = self.clbits
+        number = len(self.registers)
+        self._bit_names.extend([f"c{number}[{i}]" for i in range(size)])
+        self.clbits += size
+        self.registers.append(size)
+        self._starts.append(start)
+        return start
+
+    def bit(self, index: int) -> str:
+        """Canonical name of a classical bit."""
+        return self._bit_names[index]
+
+    def condition(self, condition: Condition) -> str:
+        """``if(...) `` in canonical spelling; a one-bit register is always written whole."""
+        bits, value = condition
+        if not 0 <= value < 1 << len(bits):
+            raise CircuitError("unsupported", "a condition compares bits with a value out of range")
+        first = bits[0]
+        number = int(self._bit_names[first][1:].partition("[")[0])
+        size, start = self.registers[number], self._starts[number]
+        if bits == tuple(range(start, start + size)):
+            return f"if(c{number}=={value}) "
+        if len(bits) != 1:
+            raise CircuitError("unsupported", "a condition reads neither one bit nor one register")
+        return f"if({self._bit_names[first]}=={value}) "
+
+
+def _bad_size(what: str, size: int, limit: int) -> CircuitError:
+    if size < 1:
+        return CircuitError("syntax", f"a register of {what} has no elements")
+    return CircuitError("too_large", f"more than {limit} {what}")
+
+
+class Builder:
+    """Makes a program operation by operation, with every index and count checked."""
+
+    __slots__ = ("_limits", "layout", "ops")
+
+    def __init__(self, limits: ParseLimits | None = None) -> None:
+        self._limits = limits or ParseLimits()
+        self.layout = Layout(self._limits)
+        self.ops: list[Op] = []
+
+    def gate(
+        self,
+        name: str,
+        params: Sequence[float],
+        qubits: Sequence[int],
+        condition: Condition | None = None,
+    ) -> None:
+        """Add a gate by canonical name. Raises `CircuitError`."""
+        gate = CANONICAL.get(name)
+        if gate is None:
+            raise CircuitError("unsupported", f"unknown gate {shown(name)}")
+        if len(params) != gate.params or len(qubits) != gate.qubits:
+            raise wrong_arity(gate.name, gate.params, gate.qubits)
+        angles = ",".join([repr(finite(x)) for x in params])
+        head = f"{name}({angles}) " if angles else f"{name} "
+        self._add(name, head + self._qubits(qubits) + ";\n", qubits, (), condition)
+
+    def measure(self, qubit: int, clbit: int, condition: Condition | None = None) -> None:
+        """Add a measurement of ``qubit`` into ``clbit``."""
+        if not 0 <= clbit < self.layout.clbits:
+            raise CircuitError("out_of_range", f"classical bit {clbit} is not declared")
+        line = f"measure {self._qubits([qubit])} -> {self.layout.bit(clbit)};\n"
+        self._add("measure", line, [qubit], [~clbit], condition)
+
+    def reset(self, qubit: int, condition: Condition | None = None) -> None:
+        """Add a reset."""
+        self._add("reset", f"reset {self._qubits([qubit])};\n", [qubit], (), condition)
+
+    def barrier(self, qubits: Sequence[int]) -> None:
+        """Add a barrier; its operands are a set, so they are written in order."""
+        self._add("barrier", f"barrier {self._qubits(sorted(qubits))};\n", qubits, (), None)
+
+    def program(self) -> Program:
+        """The finished program. Raises `CircuitError` (``syntax``) when there is no qubit."""
+        return finish(self.ops, self.layout)
+
+    def _qubits(self, qubits: Sequence[int]) -> str:
+        if not qubits or len(set(qubits)) != len(qubits):
+            raise repeated_qubit()
+        if min(qubits) < 0 or max(qubits) >= self.layout.qubits:
+            raise CircuitError("out_of_range", "a qubit index is out of range")
+        return ",".join([f"q[{q}]" for q in qubits])
+
+    def _add(
+        self,
+        kind: str,
+        line: str,
+        qubits: Sequence[int],
+        bits: Sequence[int],
+        condition: Condition | None,
+    ) -> None:
+        if len(self.ops) >= self._limits.max_operations:
+            raise too_many(self._limits.max_operations)
+        if condition is None:
+            self.ops.append(make_op(line, [*qubits, *bits], kind))
+            return
+        line = self.layout.condition(condition) + line
+        wires = {*qubits, *bits, *(~bit for bit in condition.bits)}
+        self.ops.append(make_op(line, list(wires), CONDITIONAL + kind))
+
+
+def finish(ops: list[Op], layout: Layout) -> Program:
+    """The program of checked operations. Raises `CircuitError` when there is no qubit."""
+    if not layout.qubits:
+        raise CircuitError("syntax", "no qubits are declared")
+    return assemble(ops, layout.qubits, tuple(layout.registers))
+
+
+def too_many(limit: int) -> CircuitError:
+    """More operations than allowed."""
+    return CircuitError("too_large", f"more than {limit} operations")
+
+
+def repeated_qubit() -> CircuitError:
+    """One operation names a qubit twice."""
+    return CircuitError("duplicate_qubit", "an operation needs distinct qubits")
+
+
+def wrong_arity(name: str, params: int, qubits: int) -> CircuitError:
+    """A gate with the wrong number of angles or qubits."""
+    return CircuitError("syntax", f"gate {name} takes {params} angles and {qubits} qubits")
