@@ -1,6 +1,12 @@
-"""Where operators decide: list, show, approve, deny, grant ahead, and let expire."""
+"""Where operators decide: list, show, approve, deny, grant ahead.
+
+What nobody decides in time is swept by whoever sweeps parked jobs; until then it is shown as
+expired, and no statement here can decide it.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from cryogate.domain.approvals import ApprovalState, Terms
 from cryogate.domain.errors import Conflict, Forbidden, Malformed, NotFound
@@ -23,6 +29,8 @@ from cryogate.ports.approvals import Approval
 from cryogate.ports.budgets import Hold, Ledger
 from cryogate.ports.clock import Clock
 from cryogate.ports.store import GuardFailed, Row, SqlValue, Statement, Store, UnitOfWork
+
+_OPEN = frozenset({ApprovalState.PENDING, ApprovalState.APPROVED})
 
 
 class ApprovalDesk:
@@ -63,13 +71,15 @@ class ApprovalDesk:
         }
         now_ms = self._clock.now_ms()
         if state is None:
-            rows = await self._store.fetch("approvals_page", params)
+            query = "approvals_page"
+        elif state is ApprovalState.EXPIRED:
+            query = "approvals_page_expired"
+            params["now_ms"] = now_ms
         else:
-            open_states = (ApprovalState.PENDING, ApprovalState.APPROVED)
+            query = "approvals_page_in_state"
             params["state"] = state.value
-            params["open_after_ms"] = now_ms if state in open_states else -1
-            rows = await self._store.fetch("approvals_page_in_state", params)
-        found = [record(row) for row in rows]
+            params["open_after_ms"] = now_ms if state in _OPEN else -1
+        found = [_seen(record(row), now_ms) for row in await self._store.fetch(query, params)]
         return cut(found, limit, lambda r: (r.approval.requested_ms, r.approval.approval_id))
 
     async def get(self, approval_id: str) -> ApprovalRecord:
@@ -81,7 +91,7 @@ class ApprovalDesk:
         row = await self._store.fetch_one("approval_by_id", {"approval_id": approval_id})
         if row is None:
             raise NotFound("no_such_approval", "there is no such approval")
-        return record(row)
+        return _seen(record(row), self._clock.now_ms())
 
     async def approve(self, approval_id: str, actor: str, note: str = "") -> ApprovalRecord:
         """Say yes as ``actor``; the parked job is queued in the same unit of work.
@@ -152,44 +162,14 @@ class ApprovalDesk:
         await self._store.commit(UnitOfWork((statement,), (event,)))
         return ApprovalRecord(approval, owner, note)
 
-    async def expire(self, limit: int = 100) -> int:
-        """Close what is past its expiry and give back what its jobs hold; how many were closed.
-
-        Several replicas may do this at once: a request is closed by whoever comes first.
-
-        Raises:
-            StoreUnavailable: the database did not answer; the rest stays for the next run.
-        """
-        now_ms, closed = self._clock.now_ms(), 0
-        rows = await self._store.fetch("approvals_due", {"now_ms": now_ms, "limit": limit})
-        for row in rows:
-            found = record(row)
-            approval = found.approval
-            close = Statement(
-                "expire_approval",
-                {"approval_id": approval.approval_id, "now_ms": now_ms},
-                guard=PENDING,
-            )
-            end: tuple[Statement, ...] = ()
-            if approval.state is ApprovalState.PENDING:
-                end = await self._end_job(approval, JobState.EXPIRED, "approval expired", now_ms)
-            event = approval_event("approval.expired", approval, found.owner, now_ms)
-            try:
-                await self._commit(approval, UnitOfWork((close, *end), (event,)))
-            except Conflict:
-                continue
-            closed += 1
-        return closed
-
     async def _open_request(
         self, approval_id: str, actor: str, note: str
     ) -> tuple[ApprovalRecord, int]:
         require_operator(actor)
         require_note(note)
         found = await self.get(approval_id)
-        now_ms = self._clock.now_ms()
-        _require_pending(found.approval, now_ms)
-        return found, now_ms
+        _require_pending(found.approval)
+        return found, self._clock.now_ms()
 
     @staticmethod
     def _decide(
@@ -274,11 +254,19 @@ class ApprovalDesk:
         return Conflict("terms_changed", "the job is not what was asked to be approved")
 
 
-def _require_pending(approval: Approval, now_ms: int) -> None:
+def _seen(found: ApprovalRecord, now_ms: int) -> ApprovalRecord:
+    """``found`` as it counts now: an open one past its expiry is expired, swept or not."""
+    approval = found.approval
+    if approval.state in _OPEN and approval.expires_ms <= now_ms:
+        return replace(found, approval=replace(approval, state=ApprovalState.EXPIRED))
+    return found
+
+
+def _require_pending(approval: Approval) -> None:
+    if approval.state is ApprovalState.EXPIRED:
+        raise Conflict("approval_expired", "this request has expired; the agent may ask again")
     if approval.state is not ApprovalState.PENDING:
         raise Conflict("approval_decided", f"this request is {approval.state.value} already")
-    if approval.expires_ms <= now_ms:
-        raise Conflict("approval_expired", "this request has expired; the agent may ask again")
 
 
 def _hold(row: Row) -> Hold:

@@ -182,11 +182,6 @@ class SqlApprovals(Approvals):
         }
         return (Statement("use_approval", params, guard=TERMS),)
 
-    def withdraw(self, job_id: str, now_ms: int) -> tuple[Statement, ...]:
-        """Close the open request of a job that ends while parked (cancelled, revoked)."""
-        params: dict[str, SqlValue] = {"job_id": job_id, "now_ms": now_ms}
-        return (Statement("withdraw_approvals_of_job", params, rows=None),)
-
     def explain(self, guard: str) -> tuple[Violation, ...]:
         """What a failed guard of `open` or `use` means; empty if not one of ours."""
         if guard == CAP:

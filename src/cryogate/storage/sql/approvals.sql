@@ -43,14 +43,6 @@ WHERE approval_id = :approval_id AND state = 'pending' AND terms_digest = :terms
 UPDATE approvals SET state = 'withdrawn', decided_ms = :now_ms
 WHERE approval_id = :approval_id AND state = 'pending'
 
--- name: withdraw_approvals_of_job
-UPDATE approvals SET state = 'withdrawn', decided_ms = :now_ms
-WHERE job_id = :job_id AND state = 'pending'
-
--- name: expire_approval
-UPDATE approvals SET state = 'expired', decided_ms = :now_ms
-WHERE approval_id = :approval_id AND state IN ('pending', 'approved') AND expires_ms <= :now_ms
-
 -- name: unpark_approved_job
 UPDATE jobs SET state = 'queued', updated_ms = :now_ms
 WHERE job_id = :job_id AND approval_id = :approval_id AND state = 'parked' AND hold = 'held'
@@ -86,9 +78,10 @@ WHERE state = :state AND expires_ms > :open_after_ms
   AND (requested_ms < :before_ms OR (requested_ms = :before_ms AND approval_id < :before_id))
 ORDER BY requested_ms DESC, approval_id DESC LIMIT :limit
 
--- name: approvals_due
+-- name: approvals_page_expired
 SELECT approval_id, state, terms, terms_digest, owner, job_id, reason, requested_ms, expires_ms,
        decided_by, decided_ms, decision_note
 FROM approvals
-WHERE state IN ('pending', 'approved') AND expires_ms <= :now_ms
-ORDER BY expires_ms LIMIT :limit
+WHERE (state = 'expired' OR (state IN ('pending', 'approved') AND expires_ms <= :now_ms))
+  AND (requested_ms < :before_ms OR (requested_ms = :before_ms AND approval_id < :before_id))
+ORDER BY requested_ms DESC, approval_id DESC LIMIT :limit
