@@ -31,8 +31,8 @@ check: $(STAMP) ## format, lint, types, import contracts, docs
 	$(BIN)/python -m pytest -q tests/house
 
 bench: $(STAMP) ## one script per hot path, each beside its baseline
-	for script in bench/token.py bench/submit.py bench/poll.py bench/circuits.py; do \
-	  echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	for script in token submit poll circuits; do \
+	  echo "== bench/$$script.py"; $(BIN)/python -m bench.$$script || exit 1; done
 
 format: $(STAMP) ## rewrite the sources in house style
 	$(BIN)/ruff format .

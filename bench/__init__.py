@@ -1,0 +1,1 @@
+"""Benchmarks: one script per hot path, each beside a baseline of the same run."""
