@@ -28,6 +28,7 @@ from cryogate.ports.pricing import PriceBook, Quote, Unpriced
 MAX_BOOK_BYTES = 1 << 20
 _MAX_CENTS = 2**53 - 1
 _MAX_CACHED = 1024
+_ANY = "[a-z0-9._-]"
 
 
 class PriceBookInvalid(CryogateError):
@@ -97,7 +98,11 @@ def _breadth(pattern: str) -> tuple[int, str]:
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile("[a-z0-9._-]*+".join(re.escape(part) for part in pattern.split("*")))
+    head, *middle, tail = (re.escape(part) for part in pattern.split("*"))
+    # The first place where a middle part fits is as good as any later one, so the group may be
+    # atomic: a name from outside can cost no backtracking between the stars.
+    inner = "".join(f"(?>{_ANY}*?{part})" for part in middle)
+    return re.compile(f"{head}{inner}{_ANY}*{tail}")
 
 
 def load_price_book(data: bytes, name: str = "price book") -> DataPriceBook:
