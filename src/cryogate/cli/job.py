@@ -151,7 +151,7 @@ def list_(
         with operator(settings) as server:
             page = server.call("GET", *BASE, "jobs", query=query)
     if not settings.as_json:
-        for item in page.get("items", ()):
+        for item in (found for found in page.get("items", ()) if isinstance(found, dict)):
             cents = item.get("cost_actual_cents")
             cents = item.get("cost_estimate_cents") if cents is None else cents
             item["cost"] = show_cents(cents, item.get("currency"))

@@ -125,7 +125,7 @@ def _read_private(path: Path, name: str) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise Malformed("no_credential", f"cannot open {name}: {error.strerror}") from None
-    with os.fdopen(handle, "rb") as file:
+    try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise Malformed("malformed_credential", f"{name} is not a plain file")
@@ -137,7 +137,9 @@ def _read_private(path: Path, name: str) -> bytes:
             )
         if found.st_uid not in (os.geteuid(), 0):
             raise Malformed("foreign_credential", f"{name} belongs to another user")
-        data = file.read(_MAX_FILE_BYTES + 1)
+        data = os.read(handle, _MAX_FILE_BYTES + 1)
+    finally:
+        os.close(handle)
     if len(data) > _MAX_FILE_BYTES:
         raise Malformed("malformed_credential", f"{name} is too long")
     return data
