@@ -181,6 +181,17 @@ _DECISIONS = {"approval.approved", "approval.denied"}
 
 
 @pytest.mark.attack("H2")
+async def test_a_decision_is_not_overwritten_even_without_a_job_to_move(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        approval = (await w.desk.get(await w.park(hold_of()))).approval
+        late = w.desk._decide(approval, ApprovalState.DENIED, "operator:late", "", w.clock.now_ms())
+        await w.desk.approve(approval.approval_id, BOB)
+        with pytest.raises(GuardFailed, match=r"approval\.pending"):
+            await w.commit(late)
+        assert (await w.desk.get(approval.approval_id)).approval.decided_by == BOB
+
+
+@pytest.mark.attack("H2")
 async def test_nobody_decides_late(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         approval_id = await w.park(hold_of())
