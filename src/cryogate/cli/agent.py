@@ -22,9 +22,7 @@ def group() -> None:
 
 @click.argument("name")
 @click.option("--owner", required=True, help="The human who answers for it.")
-@click.option(
-    "--tier", default="standard", show_default=True, help="Risk tier, as policy names it."
-)
+@click.option("--tier", default="sandbox", show_default=True, help="Risk tier, as policy names it.")
 @click.option("--stage", type=STAGES, default="simulator", show_default=True)
 @click.option("--role", "roles", type=ROLES, multiple=True, help="Repeat for several.")
 @click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryogate.cli.options import Settings
 from cryogate.domain.errors import Malformed
@@ -16,12 +17,23 @@ DEFAULT_URL = "http://127.0.0.1:8642"
 _MAX_SERVER_FILE = 16 << 10
 
 
+def _without_httpx_command() -> None:
+    """Keep httpx from importing the command line it ships with.
+
+    It would load pygments and half of rich, which is half the time of a short command. httpx
+    itself goes on without it when it cannot be imported.
+    """
+    modules: dict[str, Any] = sys.modules
+    modules.setdefault("httpx._main", None)
+
+
 def operator(settings: Settings) -> Operator:
     """An operator's connection, with the credential in the state directory.
 
     Raises:
         Malformed: there is none, or others can read it.
     """
+    _without_httpx_command()
     from cryogate.client import Operator, read_credential
 
     path = settings.state / "operator.jwk"
@@ -38,6 +50,7 @@ def agent(settings: Settings) -> Client:
     Raises:
         Malformed: no file is named, others can read it, or no experiment is known.
     """
+    _without_httpx_command()
     from cryogate.client import Client, read_credential
 
     if settings.agent_file is None:

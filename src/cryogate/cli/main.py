@@ -92,3 +92,7 @@ def cli() -> None:
 def main() -> None:
     """Entry point."""
     cli(prog_name="cryogate")
+
+
+if __name__ == "__main__":
+    main()

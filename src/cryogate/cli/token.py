@@ -26,12 +26,18 @@ def show_(settings: Settings) -> None:
     document = {
         "agent_id": client.client_id,
         "expires_at": rfc3339(token.expires_ms),
+        "expires_in_s": token.life_s,
         "scope": token.scope,
         "granted": granted,
     }
 
     def human() -> None:
-        fields([("agent", client.client_id), ("expires", document["expires_at"])])
+        fields(
+            [
+                ("agent", client.client_id),
+                ("expires", f"{document['expires_at']}, {token.life_s} s after it was made"),
+            ]
+        )
         for item in granted:
             cost = show_cents(item.get("max_cost_cents"), item.get("currency") or "")
             fields(

@@ -68,6 +68,7 @@ class Token:
     value: str = field(repr=False)
     renew_ms: int
     expires_ms: int
+    life_s: int
     scope: str
     granted: tuple[Mapping[str, Any], ...]
 
@@ -178,6 +179,7 @@ def _token(reply: Reply, asked_ms: int) -> Token:
         answer.access_token,
         asked_ms + life_ms - margin_ms,
         asked_ms + life_ms,
+        life_ms // 1000,
         answer.scope,
         answer.authorization_details,
     )
