@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import re
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -318,3 +320,18 @@ def test_a_hostile_name_costs_no_backtracking() -> None:
 def test_patterns_that_never_meet_may_be_alike() -> None:
     rows = [{**GOOD, "backend": name} for name in ("x:a*", "x:b*", "z:a*")]
     assert load_price_book(json.dumps({"version": "1", "entries": rows}).encode()).version == "1"
+
+
+def test_the_page_on_pricing_shows_the_shipped_book() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "pricing.md").read_text("utf-8")
+    rows = re.findall(r"(?m)^\| (`[a-z].*?`) \| `(\w+)` \| ([A-Z]{3}) \| (.*?) \|$", page)
+    shown = {}
+    for names, model, currency, price in rows:
+        for name in re.findall(r"`(.*?)`", names):
+            shown[name] = (model, currency)
+            if price != "(analog)":
+                quote = BOOK.quote(name.replace("*", "x"), GHZ20, 1000)
+                assert str(quote.bound) == f"{price} {currency}", name
+    assert shown == {
+        name: (entry.__struct_config__.tag, entry.currency) for name, entry in BOOK.entries.items()
+    }
