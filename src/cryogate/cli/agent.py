@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cryogate.cli.options import As, Settings, command
-from cryogate.cli.output import emit, fields, say, show, table
+from cryogate.cli.output import emit, fields, say, table
 from cryogate.cli.records import BASE, listed, paged, pairs, read_jwk, revoke
 
 STAGES = click.Choice(["simulator", "hardware"])
@@ -158,6 +158,7 @@ def add_key(settings: Settings, name: str, jwk_file: Path | None, out: Path | No
     from cryogate.cli.connect import operator
     from cryogate.client import Identity, write_credential
     from cryogate.domain.errors import Refused
+    from cryogate.tokens.keys import thumbprint
 
     if (jwk_file is None) == (out is None):
         raise click.UsageError("give --jwk FILE to register a key, or --out FILE to make one")
@@ -166,32 +167,30 @@ def add_key(settings: Settings, name: str, jwk_file: Path | None, out: Path | No
         if out is not None:
             identity = Identity.generate(name)
             jwk = dict(identity.public_jwk())
+            kid = identity.kid
             write_credential(out, identity, server.url)
         else:
             assert jwk_file is not None  # noqa: S101 - told by the check above
             jwk = read_jwk(jwk_file)
+            kid = thumbprint(jwk)
         try:
             made = server.call("POST", *BASE, "agents", name, "keys", body={"jwk": jwk})
         except Refused:
             if out is not None:
                 out.unlink()
             raise
-    emit(settings, made, lambda: say(f"registered a key of {name}: {show(made.get('kid'))}"))
+    emit(settings, made, lambda: say(f"registered a key of {name}: {kid}"))
 
 
 @click.argument("name")
 @click.argument("kid")
 def remove_key(settings: Settings, name: str, kid: str) -> None:
-    """Remove a key; it makes no new tokens from now on."""
+    """Remove a key; tokens bound to it end with it."""
     from cryogate.cli.connect import operator
 
     with operator(settings) as server:
-        server.raw("DELETE", *BASE, "agents", name, "keys", kid)
-    emit(
-        settings,
-        {"agent_id": name, "kid": kid, "removed": True},
-        lambda: say(f"removed key {kid} of {name}"),
-    )
+        found = server.call("DELETE", *BASE, "agents", name, "keys", kid)
+    emit(settings, found, lambda: say(f"removed key {kid} of {name}"))
 
 
 def _patch(settings: Settings, name: str, change: dict[str, Any]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from cryogate.cli.options import As, Settings, command
-from cryogate.cli.records import show_page
+from cryogate.cli.records import BASE, show_page
 
 
 @click.group()
@@ -14,17 +16,21 @@ def group() -> None:
 
 
 def list_(settings: Settings) -> None:
-    """List the backends that the agent's token allows."""
-    from cryogate.cli.connect import agent
+    """List the backends that the agent's token allows, or all as an operator."""
+    from cryogate.cli.connect import agent, operator
 
-    with agent(settings) as client:
-        items = client.backends()
+    if settings.agent_file is not None:
+        with agent(settings) as client:
+            page: dict[str, Any] = {"items": list(client.backends()), "next": None}
+    else:
+        with operator(settings) as server:
+            page = server.call("GET", *BASE, "backends")
     show_page(
         settings,
-        {"items": list(items), "next": None},
+        page,
         ("name", "simulator", "status", "qubits", "max_shots", "features"),
-        none="this token allows no backend; an operator can: cryogate experiment set --backend",
+        none="no backend is allowed here; an operator can: cryogate experiment set --backend",
     )
 
 
-command(group, "list", As.AGENT)(list_)
+command(group, "list", As.EITHER)(list_)

@@ -120,14 +120,12 @@ def show_(settings: Settings, job_id: str) -> None:
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
 @click.option("--before", help="Continue a longer list.")
 @click.option("--agent", "agent_id", help="Only this agent's (operators).")
-@click.option("--experiment", "experiment_id", help="Only this experiment's (operators).")
 @click.option("--state", help="Only those in this state (operators).")
 def list_(
     settings: Settings,
     limit: int,
     before: str | None,
     agent_id: str | None,
-    experiment_id: str | None,
     state: str | None,
 ) -> None:
     """List jobs, newest first: the agent's own, or all as an operator."""
@@ -136,14 +134,13 @@ def list_(
     if settings.agent_file is not None:
         if agent_id or state:
             raise click.UsageError("--agent and --state are for operators: leave out --as")
-        settings.experiment = experiment_id or settings.experiment
         with agent(settings) as client:
             jobs, more = client.jobs(limit, before)
         page: dict[str, Any] = {"items": msgspec.to_builtins(jobs), "next": more}
     else:
         query: dict[str, str | int | None] = {
             "agent_id": agent_id,
-            "experiment_id": experiment_id,
+            "experiment_id": settings.experiment,
             "state": state,
             "limit": limit,
             "before": before,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cryogate.cli.options import As, Settings, command
-from cryogate.cli.output import emit, say, show
+from cryogate.cli.output import emit, say
 from cryogate.cli.records import BASE, listed
 
 
@@ -16,9 +16,7 @@ def group() -> None:
 
 def list_(settings: Settings) -> None:
     """List signing keys; private halves never leave the server."""
-    listed(
-        settings, "keys", {}, ("kid", "purpose", "created_at", "retired_at"), none="no signing keys"
-    )
+    listed(settings, "keys", {}, ("kid", "kty", "crv", "alg"), none="no signing keys")
 
 
 def rotate(settings: Settings) -> None:
@@ -27,7 +25,8 @@ def rotate(settings: Settings) -> None:
 
     with operator(settings) as server:
         made = server.call("POST", *BASE, "keys", "rotate", body={})
-    emit(settings, made, lambda: say(f"new tokens are signed with key {show(made.get('kid'))}"))
+    known = sum(1 for item in made.get("items", ()) if isinstance(item, dict))
+    emit(settings, made, lambda: say(f"rotated; {known} keys are published until old tokens end"))
 
 
 command(group, "list", As.OPERATOR)(list_)

@@ -92,13 +92,13 @@ _EXPERIMENT = _option(
     "--experiment",
     keep="experiment",
     metavar="ID",
-    help="What the work is for, if not in the file.",
+    help="What the work is for; for an agent, if its file does not say.",
 )
 _SETS = {
     As.NOBODY: (_JSON, _STATE),
     As.OPERATOR: (_JSON, _URL, _STATE, _HTTP),
     As.AGENT: (_JSON, _URL, _AGENT, _EXPERIMENT, _HTTP),
-    As.EITHER: (_JSON, _URL, _AGENT, _STATE, _HTTP),
+    As.EITHER: (_JSON, _URL, _AGENT, _EXPERIMENT, _STATE, _HTTP),
 }
 
 

@@ -13,14 +13,17 @@ def group() -> None:
     """Revocations in force."""
 
 
-def list_(settings: Settings) -> None:
+@click.option("--limit", type=click.IntRange(1, 200), help="Most items to list.")
+@click.option("--before", metavar="CURSOR", help="Continue a longer list.")
+def list_(settings: Settings, limit: int | None, before: str | None) -> None:
     """List revocations, newest first."""
     listed(
         settings,
         "revocations",
-        {},
+        {"limit": limit, "before": before},
         ("kind", "subject", "reason", "revoked_by", "created_at"),
         none="nothing has been revoked",
+        cursor="--before",
     )
 
 

@@ -56,14 +56,23 @@ def show_(settings: Settings) -> None:
     emit(settings, document, human)
 
 
-@click.option("--agent", "agent_id", help="Only this agent's.")
-def list_(settings: Settings, agent_id: str | None) -> None:
-    """List tokens that were issued."""
+@click.option("--agent", "agent_id", required=True, help="Whose.")
+@click.option("--limit", type=click.IntRange(1, 200), help="Most items to list.")
+def list_(settings: Settings, agent_id: str, limit: int | None) -> None:
+    """List the tokens that an agent was given, newest first."""
     listed(
         settings,
         "tokens",
-        {"agent_id": agent_id},
-        ("token_id", "agent_id", "experiment_id", "issued_at", "expires_at", "used_jobs"),
+        {"agent_id": agent_id, "limit": limit},
+        (
+            "token_id",
+            "agent_id",
+            "experiment_id",
+            "issued_at",
+            "expires_at",
+            "used_jobs",
+            "used_shots",
+        ),
         none="no tokens were issued",
     )
 

@@ -369,7 +369,7 @@ LISTS: list[tuple[tuple[str, ...], str]] = [
     (("experiment", "list"), "/admin/v1/experiments"),
     (("budget", "list"), "/admin/v1/budgets"),
     (("approval", "list"), "/admin/v1/approvals"),
-    (("token", "list"), "/admin/v1/tokens"),
+    (("token", "list", "--agent", "agent-a"), "/admin/v1/tokens"),
     (("session", "list"), "/admin/v1/sessions"),
     (("job", "list"), "/admin/v1/jobs"),
     (("revocation", "list"), "/admin/v1/revocations"),
