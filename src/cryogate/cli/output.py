@@ -66,7 +66,11 @@ def table(
         made.add_column(Text(column), overflow="fold")
     for row in rows:
         made.add_row(*(Text(show(cell)) for cell in row))
-    _console(err).print(made)
+    console = _console(err)
+    with console.capture() as drawn:
+        console.print(made)
+    for line in drawn.get().splitlines():
+        click.echo(line.rstrip(), err=err)
 
 
 def fields(pairs: Sequence[tuple[str, object]]) -> None:
