@@ -1,0 +1,146 @@
+"""Step (2) of issuing: what policy allows, made into a grant no wider than the request.
+
+(2a) what was left out is filled from `PolicyEngine.caps`, within what the experiment has left
+(2b) policy decides on the filled request; only an `Allow` is a yes
+(2c) obligations narrow the grant; one that a token cannot carry is a no
+(2d) the outcome is compared with the request once more, whatever (2a) to (2c) did
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+from cryogate.broker.details import Asked, facts
+from cryogate.broker.oauth import OAuthError
+from cryogate.domain.agents import Agent
+from cryogate.domain.decisions import Allow, Deny, ObligationKind
+from cryogate.domain.errors import Unavailable
+from cryogate.domain.experiments import Experiment, Release
+from cryogate.domain.grants import Grant
+from cryogate.ports.policy import AgentFacts, ExperimentFacts, PolicyEngine, Question
+
+_NARROWS: Final[Mapping[ObligationKind, Callable[[Grant], Grant]]] = MappingProxyType(
+    {
+        ObligationKind.AGGREGATES_ONLY: lambda grant: replace(
+            grant, results=grant.results.narrowed(Release.AGGREGATES)
+        ),
+        ObligationKind.NO_RESULTS: lambda grant: replace(grant, results=Release.NONE),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """What the experiment has left, in cents and shots."""
+
+    cents: int
+    shots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A yes: the bounds, the life in seconds, and what decided."""
+
+    grant: Grant
+    ttl_s: int
+    policy_digest: str
+    reasons: tuple[str, ...]
+
+
+class Denied(OAuthError):
+    """Policy said no, or gave no answer."""
+
+    def __init__(self, deny: Deny) -> None:
+        reasons = "; ".join(deny.reasons) or "no reason given"
+        # RFC 9396 section 5 where there is something to ask differently, else RFC 6749 5.2.
+        code = "invalid_authorization_details" if deny.violations else "unauthorized_client"
+        super().__init__(code, f"policy does not allow this: {reasons}"[:1024], 400,
+                         deny.violations)  # fmt: skip
+        self.policy_digest = deny.policy_digest
+
+
+async def decide_grant(
+    policy: PolicyEngine,
+    asked: Asked,
+    agent: Agent,
+    experiment: Experiment,
+    purse: Purse,
+    *,
+    now_ms: int,
+    default_ttl_s: int,
+    longest_s: int,
+) -> Granted:
+    """Steps (2a) to (2d). ``longest_s`` is the longest life that may be given at all.
+
+    Raises:
+        OAuthError: the refusal to be sent; `Denied` where policy refused.
+        Unavailable: policy says yes to bounds that it does not know.
+    """
+    question = Question(
+        action="token:issue",
+        now_ms=now_ms,
+        agent=_agent_facts(agent),
+        experiment=_experiment_facts(experiment, purse),
+        grant=asked.wish(default_ttl_s),
+    )
+    caps = await policy.caps(question)  # (2a)
+    if caps is None:
+        # Without bounds to fill in there is nothing to grant; `decide` knows the reasons.
+        decision = await policy.decide(question)
+        if isinstance(decision, Deny):
+            raise Denied(decision)
+        raise Unavailable("policy allows a token but gives no bounds for it")
+    request = asked.filled(caps, experiment, purse.cents, purse.shots)
+    ttl_s = min(asked.ttl(min(default_ttl_s, caps.ttl_s)), longest_s)
+    decision = await policy.decide(
+        Question(
+            action="token:issue",
+            now_ms=now_ms,
+            agent=question.agent,
+            experiment=question.experiment,
+            grant=facts(request, ttl_s),
+        )
+    )
+    if not isinstance(decision, Allow):  # (2b)
+        raise Denied(decision)
+    grant = request
+    for obligation in decision.obligations:  # (2c)
+        narrow = _NARROWS.get(obligation.kind)
+        if narrow is None:
+            raise OAuthError(
+                "unauthorized_client", f"a token cannot carry this condition: {obligation.reason}"
+            )
+        grant = narrow(grant)
+    if grant.within(request) or ttl_s < 1:  # (2d)
+        raise Unavailable("a grant came out wider than its request")
+    return Granted(grant, ttl_s, decision.policy_digest, decision.reasons)
+
+
+def _agent_facts(agent: Agent) -> AgentFacts:
+    return AgentFacts(
+        id=agent.agent_id,
+        owner=agent.owner,
+        tier=agent.tier,
+        stage=agent.stage.value,
+        roles=tuple(sorted(agent.roles)),
+        attributes=dict(agent.attributes),
+    )
+
+
+def _experiment_facts(experiment: Experiment, purse: Purse) -> ExperimentFacts:
+    return ExperimentFacts(
+        id=experiment.experiment_id,
+        purpose=experiment.purpose,
+        classification=experiment.classification.value,
+        owner=experiment.owner,
+        cost_center=experiment.cost_center,
+        allowed_agents=tuple(sorted(experiment.allowed_agents)),
+        allowed_backends=tuple(sorted(experiment.allowed_backends)),
+        release=experiment.release.value,
+        closes_ms=experiment.closes_ms,
+        budget_left_cents=purse.cents,
+        budget_left_shots=purse.shots,
+    )

@@ -1,0 +1,82 @@
+"""Is this token good? RFC 7662, truthfully, and only to whom it concerns.
+
+An operator may ask about every token, an agent about its own. For everybody else a token is
+inactive, which is what it is to them (section 4): nothing can be learned by asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from cryogate.broker.authn import ClientAuthenticator
+from cryogate.broker.oauth import OAuthError, invalid_client, only
+from cryogate.broker.revoke import own_token
+from cryogate.ports.revocations import RevocationView, Subject
+from cryogate.ports.store import AlreadyExists, Store, UnitOfWork
+from cryogate.tokens.access import AccessTokenVerifier
+from cryogate.tokens.claims import ExpParams
+
+_FORM: Final = frozenset(
+    {"token", "token_type_hint", "client_assertion_type", "client_assertion", "client_id"}
+)
+_INACTIVE: Final = {"active": False}
+
+
+class IntrospectionService:
+    """``verifiers`` are those of every audience of this issuer."""
+
+    def __init__(
+        self,
+        store: Store,
+        view: RevocationView,
+        clients: ClientAuthenticator,
+        verifiers: tuple[AccessTokenVerifier, ...],
+        issuer: str,
+    ) -> None:
+        self._store, self._view, self._clients = store, view, clients
+        self._verifiers, self._issuer = verifiers, issuer
+
+    async def introspect(self, form: Mapping[str, str], endpoint: str) -> dict[str, object]:
+        """The introspection response.
+
+        Raises:
+            OAuthError: the client is not authenticated, or the request is not well-formed.
+            StaleRevocations: nobody can say now.
+        """
+        only(form, _FORM)
+        client = await self._clients.authenticate(form, endpoint)
+        if not form.get("token"):
+            raise OAuthError("invalid_request", "token is missing")
+        try:
+            await self._store.commit(UnitOfWork((client.use,)))
+        except AlreadyExists:
+            raise invalid_client("the assertion was used before") from None
+        if not client.active:
+            return dict(_INACTIVE)
+        whose = None if client.operator is not None else client.client_id
+        token = own_token(self._verifiers, form["token"], whose)
+        if token is None:
+            return dict(_INACTIVE)
+        experiment = token.grant.experiment_id if token.grant is not None else ""
+        subject = Subject(token.token_id, token.subject, token.owner, experiment, token.issued_ms)
+        if self._view.revoked(subject) is not None:
+            return dict(_INACTIVE)
+        document: dict[str, object] = {
+            "active": True,
+            "iss": self._issuer,
+            "sub": token.subject,
+            "aud": token.audience,
+            "client_id": token.client_id,
+            "scope": " ".join(sorted(token.scope)),
+            "token_type": "DPoP",
+            "iat": token.issued_ms // 1000,
+            "exp": token.expires_ms // 1000,
+            "jti": token.token_id,
+            "cnf": {"jkt": token.jkt},
+        }
+        if token.grant is not None:
+            document["exp_params"] = msgspec.to_builtins(ExpParams.of(token.grant))
+        return document

@@ -1,0 +1,285 @@
+"""Issuing access tokens: ``POST /oauth2/token`` (RFC 6749 section 4.4, RFC 9396, RFC 9449).
+
+ (0) client authenticated → agent or operator; possession of its DPoP key proven
+ (1) agent active, experiment open and the agent's, request well-formed
+ (2) policy decides on the full input → grant ≤ request, obligations (`cryogate.broker.decide`)
+ (3) token row, spent assertion and event durable in one unit of work; only then is anything
+     signed (`cryogate.broker.mint`)
+
+A refusal of a client that is known is an event too. Nothing else of a refused request remains:
+not even its assertion is spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from cryogate.broker import details
+from cryogate.broker.authn import Client, ClientAuthenticator, Impostor
+from cryogate.broker.decide import Granted, Purse, decide_grant
+from cryogate.broker.mint import Draft, Mint
+from cryogate.broker.oauth import OAuthError, only
+from cryogate.broker.refusals import Refusals
+from cryogate.broker.rows import experiment_of, number
+from cryogate.domain.agents import Agent
+from cryogate.domain.events import Event, Outcome
+from cryogate.domain.experiments import Experiment
+from cryogate.domain.ids import TOKEN, new_id
+from cryogate.ports.clock import Clock
+from cryogate.ports.keys import TokenSigner
+from cryogate.ports.policy import PolicyEngine
+from cryogate.ports.store import SqlValue, Statement, Store
+from cryogate.tokens.access import ADMIN_AUDIENCE, ADMIN_SCOPE, GATEWAY_AUDIENCE
+from cryogate.tokens.claims import AccessClaims, Confirmation, ExpParams
+from cryogate.tokens.dpop import ProofVerifier
+from cryogate.tokens.errors import NonceRequired, TokenError
+
+_COMMON: Final = frozenset(
+    {"grant_type", "client_assertion_type", "client_assertion", "client_id", "scope"}
+)
+_AGENT_FORM: Final = _COMMON | {"authorization_details"}
+
+
+class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """RFC 6749 section 5.1. ``expires_in`` is in seconds."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    scope: str
+    authorization_details: tuple[dict[str, object], ...] = ()
+
+
+class TokenService:
+    """The token endpoint without HTTP. ``default_ttl_s`` and ``max_ttl_s`` are seconds."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        policy: PolicyEngine,
+        signer: TokenSigner,
+        clients: ClientAuthenticator,
+        proofs: ProofVerifier,
+        clock: Clock,
+        issuer: str,
+        default_ttl_s: int = details.DEFAULT_TTL_S,
+        max_ttl_s: int = details.MAX_TTL_S,
+    ) -> None:
+        if not 0 < default_ttl_s <= max_ttl_s <= details.MAX_TTL_S:
+            raise ValueError("token lives are 1 to 3600 seconds, the default within the maximum")
+        self._store, self._policy, self._clients = store, policy, clients
+        self._proofs, self._clock, self._issuer = proofs, clock, issuer
+        self._mint = Mint(store, signer, clock)
+        self._refusals = Refusals(store, clock)
+        self._default_ttl_s, self._max_ttl_s = default_ttl_s, max_ttl_s
+
+    async def token(
+        self, form: Mapping[str, str], dpop_proof: str | None, token_endpoint: str
+    ) -> TokenResponse:
+        """A token for the request in ``form``, bound to the key of ``dpop_proof``.
+
+        ``token_endpoint`` is this endpoint's full URL as configured.
+
+        Raises:
+            OAuthError: the refusal to be sent.
+            Unavailable: something that must answer did not, so nothing was issued.
+        """
+        if form.get("grant_type") != "client_credentials":
+            raise OAuthError("unsupported_grant_type", "grant_type must be client_credentials")
+        try:
+            client = await self._clients.authenticate(form, token_endpoint)  # (0)
+        except Impostor as refusal:
+            await self._refusals.of_impostor(refusal)
+            raise
+        try:
+            jkt = self._possession(dpop_proof, token_endpoint)
+            if client.agent is not None:
+                return await self._for_agent(form, client, client.agent, jkt)
+            return await self._for_operator(form, client, jkt)
+        except OAuthError as refusal:
+            # Being asked for a nonce is no refusal of anything.
+            if refusal.nonce is None:
+                await self._refusals.of_client(client, refusal)
+            raise
+
+    def _possession(self, proof: str | None, endpoint: str) -> str:
+        if proof is None:
+            raise OAuthError("invalid_dpop_proof", "send a DPoP proof: tokens here are bound")
+        try:
+            return self._proofs.verify(proof, method="POST", url=endpoint).jkt
+        except NonceRequired as error:
+            raise OAuthError(error.code, error.detail, nonce=error.nonce) from None
+        except TokenError as error:
+            raise OAuthError("invalid_dpop_proof", error.detail) from None
+
+    async def _for_agent(
+        self, form: Mapping[str, str], client: Client, agent: Agent, jkt: str
+    ) -> TokenResponse:
+        only(form, _AGENT_FORM)  # (1)
+        if "scope" in form:
+            raise OAuthError("invalid_scope", "agents ask with authorization_details, not scope")
+        if not agent.active:
+            raise OAuthError("unauthorized_client", "this agent is not active")
+        asked = details.read_details(form.get("authorization_details", ""))
+        if asked.ttl(1) > self._max_ttl_s:
+            raise OAuthError("invalid_authorization_details", f"ttl_s is at most {self._max_ttl_s}")
+        now_ms = self._clock.now_ms()
+        experiment, purse = await self._experiment(asked.experiment_id, agent)
+        issued_s = await self._mint.issue_second(
+            now_ms,
+            agent_id=agent.agent_id,
+            owner=agent.owner,
+            experiment_id=experiment.experiment_id,
+        )
+        longest_s = min(self._max_ttl_s, experiment.closes_ms // 1000 - issued_s)
+        if not experiment.is_open(now_ms) or longest_s < 1:
+            raise OAuthError("invalid_authorization_details", "the experiment is not open")
+        violations = asked.beyond(experiment)
+        if violations:
+            raise OAuthError(
+                "invalid_authorization_details", "wider than the experiment", 400, violations
+            )
+        granted = await decide_grant(  # (2)
+            self._policy,
+            asked,
+            agent,
+            experiment,
+            purse,
+            now_ms=now_ms,
+            default_ttl_s=self._default_ttl_s,
+            longest_s=longest_s,
+        )
+        claims = AccessClaims(
+            iss=self._issuer,
+            sub=agent.agent_id,
+            aud=GATEWAY_AUDIENCE,
+            exp=issued_s + granted.ttl_s,
+            iat=issued_s,
+            jti=new_id(TOKEN),
+            client_id=client.client_id,
+            owner=agent.owner,
+            scope=" ".join(sorted(agent.roles)),
+            cnf=Confirmation(jkt),
+            exp_params=ExpParams.of(granted.grant),
+        )
+        draft = Draft(
+            claims,
+            _agent_row(claims, client, granted, now_ms),
+            _agent_event(claims, agent, experiment, granted, now_ms),
+        )
+        token = await self._mint.mint(client, draft)  # (3)
+        return _response(token, claims, details.granted(granted.grant, granted.ttl_s))
+
+    async def _for_operator(
+        self, form: Mapping[str, str], client: Client, jkt: str
+    ) -> TokenResponse:
+        only(form, _COMMON)  # (1)
+        operator = client.operator
+        if operator is None or not operator.active:
+            raise OAuthError("unauthorized_client", "this operator is not active")
+        if form.get("scope") != ADMIN_SCOPE:
+            raise OAuthError("invalid_scope", f"operators ask for scope {ADMIN_SCOPE}")
+        # (2) An operator's rights are its roles; the admin API asks for them on every request.
+        if not operator.roles:
+            raise OAuthError("unauthorized_client", "this operator has no role")
+        now_ms = self._clock.now_ms()
+        issued_s = await self._mint.issue_second(
+            now_ms, agent_id=client.client_id, owner=operator.operator_id, experiment_id=""
+        )
+        claims = AccessClaims(
+            iss=self._issuer,
+            sub=client.client_id,
+            aud=ADMIN_AUDIENCE,
+            exp=issued_s + self._default_ttl_s,
+            iat=issued_s,
+            jti=new_id(TOKEN),
+            client_id=client.client_id,
+            owner=operator.operator_id,
+            scope=ADMIN_SCOPE,
+            cnf=Confirmation(jkt),
+        )
+        row: dict[str, SqlValue] = {**_row(claims, client), "operator_id": operator.operator_id}
+        event = Event(
+            timestamp_ms=now_ms,
+            action="token.issued",
+            outcome=Outcome.SUCCESS,
+            token_id=claims.jti,
+            token_ttl_s=self._default_ttl_s,
+            decision_reasons=(f"scope {ADMIN_SCOPE}",),
+            actor_chain=(client.client_id,),
+        )
+        draft = Draft(claims, Statement("operator_token_insert", row), event)
+        return _response(await self._mint.mint(client, draft), claims)  # (3)
+
+    async def _experiment(self, experiment_id: str, agent: Agent) -> tuple[Experiment, Purse]:
+        row = await self._store.fetch_one("experiment_for_token", {"experiment_id": experiment_id})
+        experiment = None if row is None else experiment_of(row)
+        # Absent and not the agent's look the same (A1).
+        if row is None or experiment is None or agent.agent_id not in experiment.allowed_agents:
+            raise OAuthError(
+                "invalid_authorization_details", "there is no such experiment for this agent"
+            )
+        purse = Purse(max(0, number(row, "left_cents")), max(0, number(row, "left_shots")))
+        return experiment, purse
+
+
+def _row(claims: AccessClaims, client: Client) -> dict[str, SqlValue]:
+    return {
+        "token_id": claims.jti,
+        "client_id": client.client_id,
+        "client_kid": client.kid,
+        "issued_ms": claims.iat * 1000,
+        "expires_ms": claims.exp * 1000,
+        "confirmation": claims.cnf.jkt,
+    }
+
+
+def _agent_row(claims: AccessClaims, client: Client, granted: Granted, now_ms: int) -> Statement:
+    grant = granted.grant
+    return Statement(
+        "token_insert",
+        {
+            **_row(claims, client),
+            "experiment_id": grant.experiment_id,
+            "now_ms": now_ms,
+            "exp_params": msgspec.json.encode(claims.exp_params).decode(),
+            "policy_digest": granted.policy_digest,
+            "max_jobs": grant.max_jobs,
+            "max_total_shots": grant.max_total_shots,
+            "max_cost_cents": grant.max_cost_cents,
+        },
+    )
+
+
+def _agent_event(
+    claims: AccessClaims, agent: Agent, experiment: Experiment, granted: Granted, now_ms: int
+) -> Event:
+    return Event(
+        timestamp_ms=now_ms,
+        action="token.issued",
+        outcome=Outcome.SUCCESS,
+        agent_id=agent.agent_id,
+        human_owner=agent.owner,
+        experiment_id=experiment.experiment_id,
+        purpose=experiment.purpose[:1024],
+        gate_set=granted.grant.allowed_gate_set[:128],
+        token_id=claims.jti,
+        token_ttl_s=granted.ttl_s,
+        policy_digest=granted.policy_digest,
+        decision_reasons=tuple(reason[:256] for reason in granted.reasons[:20]) or None,
+        actor_chain=(agent.agent_id,),
+    )
+
+
+def _response(token: str, claims: AccessClaims, *given: dict[str, object]) -> TokenResponse:
+    return TokenResponse(
+        access_token=token,
+        token_type="DPoP",  # noqa: S106 - RFC 9449 section 5
+        expires_in=claims.exp - claims.iat,
+        scope=claims.scope,
+        authorization_details=given,
+    )

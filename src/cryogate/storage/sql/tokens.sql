@@ -1,0 +1,77 @@
+-- Issuing access tokens: what is read for the decision, and the one insert that makes it true.
+
+-- name: experiment_for_token
+SELECT e.experiment_id, e.purpose, e.classification, e.owner, e.cost_center, e.opens_ms,
+       e.closes_ms, e.closed, e.allowed_agents, e.allowed_backends, e.release, e.created_ms,
+       b.limit_cents - b.held_cents - b.spent_cents AS left_cents,
+       b.limit_shots - b.held_shots - b.spent_shots AS left_shots
+FROM experiments e JOIN budgets b ON b.experiment_id = e.experiment_id
+WHERE e.experiment_id = :experiment_id
+
+-- name: assertion_use
+INSERT INTO used_assertions (client_id, jti, expires_ms) VALUES (:client_id, :jti, :expires_ms)
+
+-- name: assertions_sweep
+DELETE FROM used_assertions WHERE (client_id, jti) IN (
+  SELECT client_id, jti FROM used_assertions WHERE expires_ms < :before_ms
+  ORDER BY expires_ms LIMIT 200)
+
+-- Whether agent, key and experiment are still good is decided here once more, under locks that a
+-- revocation needs too: it comes wholly before this insert, which then touches no row, or wholly
+-- after it, and then finds the token (R5).
+-- name: token_insert [sqlite]
+INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
+                    exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
+                    used_jobs, used_shots, used_cents)
+SELECT :token_id, a.agent_id, a.owner, e.experiment_id, :issued_ms, :expires_ms, :confirmation,
+       :exp_params, :policy_digest, :max_jobs, :max_total_shots, :max_cost_cents, 0, 0, 0
+FROM agents a, client_keys k, experiments e
+WHERE a.agent_id = :client_id AND a.active = 1
+  AND k.client_id = a.agent_id AND k.kid = :client_kid
+  AND e.experiment_id = :experiment_id AND e.closed = 0
+  AND e.opens_ms <= :now_ms AND e.closes_ms >= :expires_ms
+
+-- name: token_insert [postgres]
+INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
+                    exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
+                    used_jobs, used_shots, used_cents)
+SELECT :token_id, a.agent_id, a.owner, e.experiment_id, :issued_ms, :expires_ms, :confirmation,
+       :exp_params, :policy_digest, :max_jobs, :max_total_shots, :max_cost_cents, 0, 0, 0
+FROM agents a, client_keys k, experiments e
+WHERE a.agent_id = :client_id AND a.active = 1
+  AND k.client_id = a.agent_id AND k.kid = :client_kid
+  AND e.experiment_id = :experiment_id AND e.closed = 0
+  AND e.opens_ms <= :now_ms AND e.closes_ms >= :expires_ms
+FOR SHARE
+
+-- name: operator_token_insert [sqlite]
+INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
+                    exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
+                    used_jobs, used_shots, used_cents)
+SELECT :token_id, k.client_id, o.operator_id, '', :issued_ms, :expires_ms, :confirmation,
+       '{}', '', 0, 0, 0, 0, 0, 0
+FROM operators o, client_keys k
+WHERE o.operator_id = :operator_id AND o.active = 1
+  AND k.client_id = :client_id AND k.kid = :client_kid
+
+-- name: operator_token_insert [postgres]
+INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
+                    exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
+                    used_jobs, used_shots, used_cents)
+SELECT :token_id, k.client_id, o.operator_id, '', :issued_ms, :expires_ms, :confirmation,
+       '{}', '', 0, 0, 0, 0, 0, 0
+FROM operators o, client_keys k
+WHERE o.operator_id = :operator_id AND o.active = 1
+  AND k.client_id = :client_id AND k.kid = :client_kid
+FOR SHARE
+
+-- name: token_by_id
+SELECT token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation, exp_params,
+       policy_digest, max_jobs, max_total_shots, max_cost_cents, used_jobs, used_shots, used_cents
+FROM tokens WHERE token_id = :token_id
+
+-- name: tokens_by_agent
+SELECT token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation, exp_params,
+       policy_digest, max_jobs, max_total_shots, max_cost_cents, used_jobs, used_shots, used_cents
+FROM tokens WHERE agent_id = :agent_id AND issued_ms <= :before_ms
+ORDER BY issued_ms DESC, token_id LIMIT :limit
