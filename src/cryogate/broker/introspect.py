@@ -25,19 +25,18 @@ _FORM: Final = frozenset(
 _INACTIVE: Final = {"active": False}
 
 
-class IntrospectionService:
+class Introspection:
     """``verifiers`` are those of every audience of this issuer."""
 
     def __init__(
         self,
         store: Store,
-        view: RevocationView,
         clients: ClientAuthenticator,
         verifiers: tuple[AccessTokenVerifier, ...],
-        issuer: str,
+        view: RevocationView,
     ) -> None:
-        self._store, self._view, self._clients = store, view, clients
-        self._verifiers, self._issuer = verifiers, issuer
+        self._store, self._clients = store, clients
+        self._verifiers, self._view = verifiers, view
 
     async def introspect(self, form: Mapping[str, str], endpoint: str) -> dict[str, object]:
         """The introspection response.
@@ -66,7 +65,6 @@ class IntrospectionService:
             return dict(_INACTIVE)
         document: dict[str, object] = {
             "active": True,
-            "iss": self._issuer,
             "sub": token.subject,
             "aud": token.audience,
             "client_id": token.client_id,

@@ -72,7 +72,7 @@ class KeyRing(TokenSigner, TokenKeys):
         self._generation = 0
         self._next_ms: int | None = None
 
-    async def open(self) -> None:
+    async def start(self) -> None:
         """Load the keys; make the first if there is none.
 
         Raises:
@@ -86,7 +86,7 @@ class KeyRing(TokenSigner, TokenKeys):
         """Load keys that other processes made or retired.
 
         Raises:
-            Unavailable: as `open`.
+            Unavailable: as `start`.
         """
         rows = await self._store.fetch(
             "signing_keys_by_purpose",

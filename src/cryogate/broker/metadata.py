@@ -11,29 +11,23 @@ REVOKE_PATH = "/oauth2/revoke"
 INTROSPECT_PATH = "/oauth2/introspect"
 JWKS_PATH = "/.well-known/jwks.json"
 METADATA_PATH = "/.well-known/oauth-authorization-server"
+_ENDPOINTS = {"token": TOKEN_PATH, "revocation": REVOKE_PATH, "introspection": INTROSPECT_PATH}
 
 
-def metadata(issuer: str, *, revocation: bool, introspection: bool) -> dict[str, object]:
-    """The document for `METADATA_PATH`. Say which optional endpoints are served."""
+def metadata(issuer: str) -> dict[str, object]:
+    """The document for `METADATA_PATH`."""
     methods, algs = ["private_key_jwt"], sorted(CLIENT_ALGS)
     document: dict[str, object] = {
         "issuer": issuer,
-        "token_endpoint": issuer + TOKEN_PATH,
         "jwks_uri": issuer + JWKS_PATH,
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": methods,
-        "token_endpoint_auth_signing_alg_values_supported": algs,
         "scopes_supported": [ADMIN_SCOPE],
         "authorization_details_types_supported": [details.TYPE],
         "dpop_signing_alg_values_supported": sorted(ES256),
     }
-    for served, name, path in (
-        (revocation, "revocation", REVOKE_PATH),
-        (introspection, "introspection", INTROSPECT_PATH),
-    ):
-        if served:
-            document[f"{name}_endpoint"] = issuer + path
-            document[f"{name}_endpoint_auth_methods_supported"] = methods
-            document[f"{name}_endpoint_auth_signing_alg_values_supported"] = algs
+    for name, path in _ENDPOINTS.items():
+        document[f"{name}_endpoint"] = issuer + path
+        document[f"{name}_endpoint_auth_methods_supported"] = methods
+        document[f"{name}_endpoint_auth_signing_alg_values_supported"] = algs
     return document

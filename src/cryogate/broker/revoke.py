@@ -31,7 +31,7 @@ from cryogate.tokens.errors import TokenError
 
 # The longest token life, and slack for clocks that differ between processes.
 KEEP_MS: Final = 3_600_000 + 600_000
-MAX_REASON: Final = 512
+MAX_REASON: Final = 1000
 _FORM: Final = frozenset(
     {"token", "token_type_hint", "client_assertion_type", "client_assertion", "client_id"}
 )

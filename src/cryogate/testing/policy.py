@@ -43,8 +43,7 @@ class FakePolicy(PolicyEngine):
             raise self.script
         return self.script(question) if callable(self.script) else self.script
 
-    async def caps(self, question: Question) -> GrantFacts | None:
-        """The upper bounds set at construction."""
+    async def _caps(self, question: Question) -> GrantFacts | None:
         return self.bounds
 
 

@@ -164,8 +164,7 @@ class ProofVerifier:
             if claims.iat > now_s + self._max_age_s:
                 raise InvalidProof("iat lies in the future: check the clock")
             return
-        floor_s = self._replay.floor_s
-        unsure = floor_s > oldest_s and claims.iat <= floor_s + self._max_ahead_s
+        unsure = claims.iat <= self._replay.not_before_s + self._max_ahead_s
         if self._require_nonce or unsure or claims.iat > now_s + self._max_ahead_s:
             raise NonceRequired(self._nonces.fresh(now_s))
 

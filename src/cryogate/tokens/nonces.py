@@ -18,7 +18,7 @@ from cryogate.tokens.errors import MalformedToken
 class NonceSource:
     """Makes and recognises nonces of this process, good for ``life_s`` seconds."""
 
-    def __init__(self, life_s: int = 60) -> None:
+    def __init__(self, *, life_s: int = 60) -> None:
         self._life_s = life_s
         self._key = secrets.token_bytes(32)
 

@@ -1,14 +1,13 @@
 """Proofs that were used, remembered for exactly as long as they could be used again.
 
-Slots hold the hashes of accepted proofs by their ``iat``. A slot is dropped when the clock has
-left it behind, and at the same moment ``floor_s`` rises above it: whatever is older than the
-floor is refused as stale, remembered or not. So a proof is forgotten only once it is dead.
+Slots hold the hashes of accepted proofs by their ``iat``. A slot is dropped once the verifier
+refuses everything in it as too old, so a proof is forgotten only when it is dead anyway.
 
-After a restart nothing is remembered, so the floor begins above every ``iat`` that the process
-before could have accepted: its last second plus how far ahead of our clock a proof may be. A
-proof below the floor is not lost: the verifier asks for one with a nonce of this process, which
-no earlier process can have accepted (RFC 9449 section 8). That is the whole grace: clients that
-follow the RFC need one round trip more in the first seconds after a start.
+After a restart nothing is remembered. So proofs dated up to ``not_before_s``, or as far beyond it
+as a proof may lie ahead of our clock, could have been accepted by the process before: they are
+never taken as they are. They are not lost either: the verifier asks for a proof with a nonce of
+this process, which no earlier process can have accepted (RFC 9449 section 8). That is the whole
+grace: clients that follow the RFC need one round trip more in the first seconds after a start.
 
 Memory is bounded by ``capacity`` entries (about 100 bytes each). A full window refuses: to
 forget would be to allow.
@@ -26,26 +25,18 @@ _SLOT_S = 8
 class ReplayWindow:
     """Remembers used proofs of one process.
 
-    ``not_before_s`` is the floor at start, in epoch seconds: the second of the start for a
-    process that follows another on the same address, 0 when there was none before.
+    ``not_before_s`` is the epoch second of the start for a process that follows another on the same
+    address, and 0 when there was none before.
     """
 
     def __init__(self, *, not_before_s: int, capacity: int = 400_000) -> None:
-        self._floor_s = not_before_s
+        self.not_before_s = not_before_s
         self._slots: dict[int, set[bytes]] = {}
         self._capacity = capacity
         self._size = 0
 
-    @property
-    def floor_s(self) -> int:
-        """Proofs issued before this second are dead."""
-        return self._floor_s
-
     def forget_before(self, oldest_s: int) -> None:
-        """Raise the floor to ``oldest_s`` and drop what lies wholly below it."""
-        if oldest_s <= self._floor_s:
-            return
-        self._floor_s = oldest_s
+        """Drop what lies wholly before ``oldest_s``. The caller refuses all of that from now on."""
         alive = oldest_s // _SLOT_S
         for slot in [slot for slot in self._slots if slot < alive]:
             self._size -= len(self._slots.pop(slot))
