@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from cryogate.ports.clock import Clock
@@ -12,7 +15,7 @@ from cryogate.ports.store import Store
 from cryogate.storage import PostgresStore, SqliteStore
 from cryogate.storage.statements import SQL_DIR
 
-STATEMENTS = Path(__file__).parent / "sql"
+DIRECTORIES = (SQL_DIR, Path(__file__).parent / "sql")
 NewStore = Callable[[], Store]
 
 
@@ -21,15 +24,67 @@ class FixedClock(Clock):
         return 1_700_000_000_000
 
 
+class Database(ABC):
+    """One database, seen from outside the store."""
+
+    @abstractmethod
+    def store(self) -> Store:
+        """An unopened store; the next one sees what the last one left."""
+
+    @abstractmethod
+    async def run(self, sql: str) -> list[tuple[object, ...]]:
+        """Any SQL at all."""
+
+
+class SqliteDatabase(Database):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def store(self) -> SqliteStore:
+        return SqliteStore(self.path, FixedClock(), sql_directories=DIRECTORIES)
+
+    async def run(self, sql: str) -> list[tuple[object, ...]]:
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+
+
+class PostgresDatabase(Database):
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
+
+    def store(self) -> PostgresStore:
+        return PostgresStore(self.dsn, FixedClock(), sql_directories=DIRECTORIES)
+
+    async def run(self, sql: str) -> list[tuple[object, ...]]:
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            return [tuple(row) for row in await connection.fetch(sql)]
+        finally:
+            await connection.close()
+
+
+@pytest.fixture
+def sqlite_database(tmp_path: Path) -> SqliteDatabase:
+    return SqliteDatabase(tmp_path / "store.db")
+
+
+@pytest.fixture
+def postgres_database(postgres_dsn: str) -> PostgresDatabase:
+    return PostgresDatabase(postgres_dsn)
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> NewStore:
-    """Makes unopened stores on one database: the next one sees what the last one left."""
-    directories = (SQL_DIR, STATEMENTS)
-    if request.param == "sqlite":
-        path = tmp_path / "store.db"
-        return lambda: SqliteStore(path, FixedClock(), sql_directories=directories)
-    dsn = request.getfixturevalue("postgres_dsn")
-    return lambda: PostgresStore(dsn, FixedClock(), sql_directories=directories)
+def database(request: pytest.FixtureRequest) -> Database:
+    found: Database = request.getfixturevalue(f"{request.param}_database")
+    return found
+
+
+@pytest.fixture
+def new_store(database: Database) -> NewStore:
+    return database.store
 
 
 @pytest.fixture

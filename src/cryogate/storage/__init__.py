@@ -24,7 +24,9 @@ def _sqlite(url: str, clock: Clock) -> Store:
     return SqliteStore(Path(unquote(parts.path[1:])), clock)
 
 
-DRIVERS: Final[Mapping[str, Callable[[str, Clock], Store]]] = MappingProxyType({"sqlite": _sqlite})
+DRIVERS: Final[Mapping[str, Callable[[str, Clock], Store]]] = MappingProxyType(
+    {"sqlite": _sqlite, "postgresql": PostgresStore, "postgres": PostgresStore}
+)
 
 
 def open_store(url: str, clock: Clock) -> Store:

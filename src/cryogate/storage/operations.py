@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from cryogate.domain.events import Event
 from cryogate.ports.audit import encode_event
@@ -14,14 +14,9 @@ INSERT INTO events (body, action, agent_id, experiment_id, job_id, timestamp_ms)
 VALUES (:body, :action, :agent_id, :experiment_id, :job_id, :timestamp_ms)"""
 
 
-class Operation(NamedTuple):
-    """One statement, bound. ``due`` is how many rows it must touch, None for any number."""
-
-    sql: str
-    values: tuple[SqlValue, ...]
-    due: int | None
-    returns: bool
-    guard: str
+# One bound statement: SQL, values, how many rows it must touch (None: any number), whether it
+# gives rows, and the name under which it fails. A plain tuple, because a unit makes many of them.
+Operation = tuple[str, tuple[SqlValue, ...], int | None, bool, str]
 
 
 class Planner:
@@ -38,17 +33,15 @@ class Planner:
             BadStatement: a name or a value that no database may be given.
             ValueError: an event that must not be logged.
         """
-        get = self._statements.get
         operations = list[Operation]()
-        for name, params, rows, guard in (
-            (s.name, s.params, s.rows, s.guard) for s in work.statements
-        ):
-            found = get(name)
+        for statement in work.statements:
+            name = statement.name
+            found = self._statements.get(name)
+            values = found.bind(statement.params)
             operations.append(
-                Operation(found.sql, found.bind(params), rows, found.returns, guard or name)
+                (found.sql, values, statement.rows, found.returns, statement.guard or name)
             )
-        for event in work.events:
-            operations.append(self._insert(event))
+        operations += map(self._insert, work.events)
         return tuple(operations)
 
     def _insert(self, event: Event) -> Operation:
@@ -62,4 +55,4 @@ class Planner:
                 "timestamp_ms": event.timestamp_ms,
             }
         )
-        return Operation(self._event.sql, values, 1, False, "event")
+        return self._event.sql, values, 1, False, "event"

@@ -1,17 +1,15 @@
 """SQLite with group commit: the store of one process on one machine.
 
 1. Units of work that arrive while a commit is under way wait in a queue.
-2. The next batch runs inside one transaction, each unit in a savepoint of its own, so a failed
-   guard undoes that unit and no other.
-3. One thread does the COMMIT, which waits for the disk (``synchronous = FULL``).
+2. One thread, the only owner of the connection that writes, takes all that wait as a batch and runs
+   it inside one transaction. When a unit's guard fails, the batch is undone and run again with each
+   unit in a savepoint of its own, so the failed guard undoes that unit and no other. For a while
+   after that, batches have savepoints from the start.
+3. COMMIT returns when the disk has it (``synchronous = FULL``).
 4. Only then are the callers told, all of them by one call into the event loop.
 
-Why the statements run in the event loop and only COMMIT in the thread: `sqlite3` gives up the
-interpreter lock at every step, and a busy loop would keep a statement-running thread waiting for
-it at each of them (docs/adr/0002).
-
-The connection that writes is used by one side at a time: by the loop from BEGIN up to the hand-over
-and by the thread from there until `_settle`; ``_running`` stays true for all of it.
+Reads run in the event loop on a connection that cannot write. SQLite shows it every transaction
+committed before the read began, so it sees every unit that was acknowledged.
 """
 
 from __future__ import annotations
@@ -19,10 +17,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Final
 
@@ -41,12 +38,10 @@ from cryogate.storage import sqlite_file
 from cryogate.storage.operations import Operation, Planner
 from cryogate.storage.statements import SQL_DIR, Dialect, Statements
 
-# At most this many units share a transaction: bounds how long the event loop is kept.
+# At most this many units share a transaction: bounds how long the first of them waits.
 _BATCH: Final = 64
-# A foreign tool may hold the write lock for a moment; five seconds of that is a failure.
-_BUSY_WAIT_S: Final = 0.02
-_BUSY_TRIES: Final = 250
-_CHECKPOINT_EVERY: Final = 512
+_CAREFUL_BATCHES: Final = 32
+_CHECKPOINT_EVERY: Final = 1024
 
 Rows = Sequence[Sequence[Row]]
 
@@ -68,23 +63,28 @@ class _Unit:
 
 
 class SqliteStore(Store):
-    """See `Store`. Belongs to the event loop in which `open` ran."""
+    """See `Store`. Belongs to the event loop in which `open` ran.
+
+    ``busy_timeout_s`` is how long a foreign tool's lock is waited for, in seconds.
+    """
 
     def __init__(
-        self, path: Path, clock: Clock, *, sql_directories: Iterable[Path] = (SQL_DIR,)
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        sql_directories: Iterable[Path] = (SQL_DIR,),
+        busy_timeout_s: float = 5.0,
     ) -> None:
+        self._busy_timeout_s = busy_timeout_s
         self._path = path
         self._clock = clock
         self._statements = Statements(Dialect.SQLITE, sql_directories)
         self._planner = Planner(self._statements)
         self._columns: dict[str, tuple[str, ...]] = {}
-        self._waiting: deque[_Unit] = deque()
-        self._handover: SimpleQueue[list[_Unit] | None] = SimpleQueue()
-        self._running = False
+        self._queue: SimpleQueue[_Unit | None] = SimpleQueue()
         self._closing = True
-        self._idle = asyncio.Event()
-        self._busy_tries = 0
-        self._since_checkpoint = 0
+        self._careful = 0
         self._lock: sqlite_file.FileLock | None = None
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
@@ -98,7 +98,7 @@ class SqliteStore(Store):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = sqlite_file.FileLock(self._path.with_name(self._path.name + ".lock"))
             sqlite_file.make_private(self._path)
-            self._writer = sqlite_file.connect_writer(self._path)
+            self._writer = sqlite_file.connect_writer(self._path, self._busy_timeout_s)
             sqlite_file.prepare_schema(self._writer, self._path, self._clock)
             self._reader = sqlite_file.connect_reader(self._path)
         except (OSError, sqlite3.Error) as error:
@@ -109,16 +109,15 @@ class SqliteStore(Store):
             raise
         self._loop = asyncio.get_running_loop()
         self._closing = False
-        self._idle.set()
-        self._thread = Thread(target=self._commit_batches, name="store-commit", daemon=True)
+        self._thread = Thread(target=self._write, name="store-commit", daemon=True)
         self._thread.start()
 
     async def close(self) -> None:
         """See `Store.close`."""
         self._closing = True
         if self._thread is not None:
-            await self._idle.wait()
-            self._handover.put(None)
+            # Behind everything that was accepted; the thread ends when it comes to it.
+            self._queue.put(None)
             await asyncio.to_thread(self._thread.join)
             self._thread = None
         self._disconnect()
@@ -144,66 +143,126 @@ class SqliteStore(Store):
         if self._closing:
             raise StoreUnavailable("the store is not open")
         future: asyncio.Future[Rows] = self._loop.create_future()
-        self._waiting.append(_Unit(operations, len(work.statements), future))
-        if not self._running:
-            self._running = True
-            self._idle.clear()
-            # Not at once: whatever else is ready in this turn of the loop joins the batch.
-            self._loop.call_soon(self._next_batch)
+        self._queue.put(_Unit(operations, len(work.statements), future))
         return await future
 
-    def _next_batch(self) -> None:
-        batch = list[_Unit]()
-        while self._waiting and len(batch) < _BATCH:
-            unit = self._waiting.popleft()
-            # Nobody waits for it, and nothing of it was done: it can be left out.
-            if not unit.future.cancelled():
-                batch.append(unit)
-        if not batch:
-            self._running = False
-            self._idle.set()
-            return
+    def _settle(self, batch: list[_Unit]) -> None:
+        for unit in batch:
+            if unit.future.done():
+                continue
+            if unit.failure is None:
+                unit.future.set_result(unit.rows)
+            else:
+                unit.future.set_exception(unit.failure)
+
+    # From here on: the thread.
+
+    def _write(self) -> None:
+        since_checkpoint = 0
+        go_on = True
+        while go_on:
+            batch = list[_Unit]()
+            unit = self._queue.get()
+            with contextlib.suppress(Empty):
+                while unit is not None:
+                    # Nobody waits for a cancelled one and nothing of it was done: left out.
+                    if not unit.future.cancelled():
+                        batch.append(unit)
+                    if len(batch) == _BATCH:
+                        break
+                    unit = self._queue.get_nowait()
+                go_on = unit is not None
+            if not batch:
+                continue
+            self._make_durable(batch)
+            with contextlib.suppress(RuntimeError):
+                # A loop that is gone has taken with it everybody who could be told.
+                self._loop.call_soon_threadsafe(self._settle, batch)
+            since_checkpoint += len(batch)
+            if since_checkpoint >= _CHECKPOINT_EVERY:
+                since_checkpoint = 0
+                self._checkpoint()
+
+    def _make_durable(self, batch: list[_Unit]) -> None:
+        """Commit a batch, or give every unit of it a failure."""
         try:
             if self._writer is None:
-                self._writer = sqlite_file.connect_writer(self._path)
-            worth_it = self._run(self._writer, batch)
-        except sqlite3.Error as error:
-            if sqlite_file.primary_code(error) == sqlite3.SQLITE_BUSY and self._wait_for_lock(
-                batch
-            ):
-                return
-            self._fail(batch, error)
-            return
-        self._busy_tries = 0
-        if worth_it:
-            self._handover.put(batch)
-        else:
-            self._settle(batch, None)
+                self._writer = sqlite_file.connect_writer(self._path, self._busy_timeout_s)
+            if self._run(self._writer, batch):
+                self._writer.execute("COMMIT").close()
+        except Exception as error:
+            # Whatever it was, somebody waits for an answer, and the answer is no. Closing rolls
+            # back what is open and drops SQLite's state in memory, so the next batch starts on
+            # what the disk holds.
+            self._drop_writer()
+            for unit in batch:
+                if unit.failure is None:
+                    unit.failure = sqlite_file.unavailable(self._path, error)
+                    unit.failure.__cause__ = error
+
+    def _checkpoint(self) -> None:
+        """Fold the log into the file while nobody waits for it."""
+        try:
+            if self._writer is not None:
+                self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error:
+            # The log keeps what the file lacks, so nothing is lost; a new connection tries again.
+            self._drop_writer()
+
+    def _drop_writer(self) -> None:
+        connection, self._writer = self._writer, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
 
     def _run(self, connection: sqlite3.Connection, batch: list[_Unit]) -> bool:
         """Run a batch up to its COMMIT. False: every unit failed, and all is undone."""
+        if self._careful:
+            self._careful -= 1
+            return self._run_apart(connection, batch)
         cursor = connection.cursor()
-        execute = cursor.execute
-        execute("BEGIN IMMEDIATE")
-        kept = False
+        cursor.execute("BEGIN IMMEDIATE")
         for unit in batch:
-            execute("SAVEPOINT unit")
-            try:
-                unit.rows = self._apply(cursor, unit.operations, unit.answers)
-                kept = True
-            except GuardFailed as failure:
+            failure = self._try(cursor, unit)
+            if failure is None:
+                continue
+            cursor.execute("ROLLBACK")
+            if len(batch) == 1:
                 unit.failure = failure
-                execute("ROLLBACK TO unit")
-            except sqlite3.Error as error:
-                if not (connection.in_transaction and sqlite_file.own_fault(error)):
-                    raise
-                unit.failure = sqlite_file.unavailable(self._path, error)
-                unit.failure.__cause__ = error
-                execute("ROLLBACK TO unit")
-            execute("RELEASE unit")
-        if not kept:
-            execute("ROLLBACK")
-        return kept
+                return False
+            # Savepoints copy every page they touch, so they are used where failures are about;
+            # a flood of failing units can then cost no more than one repeated batch in so many.
+            self._careful = _CAREFUL_BATCHES
+            return self._run_apart(connection, batch)
+        return True
+
+    def _run_apart(self, connection: sqlite3.Connection, batch: list[_Unit]) -> bool:
+        cursor = connection.cursor()
+        cursor.execute("BEGIN IMMEDIATE")
+        for unit in batch:
+            cursor.execute("SAVEPOINT unit")
+            unit.failure = self._try(cursor, unit)
+            if unit.failure is not None:
+                cursor.execute("ROLLBACK TO unit")
+            cursor.execute("RELEASE unit")
+        if all(unit.failure is not None for unit in batch):
+            cursor.execute("ROLLBACK")
+            return False
+        return True
+
+    def _try(self, cursor: sqlite3.Cursor, unit: _Unit) -> Exception | None:
+        """Run one unit. Why it failed, if only it did; what harms the whole batch is raised."""
+        try:
+            unit.rows = self._apply(cursor, unit.operations, unit.answers)
+        except GuardFailed as failure:
+            return failure
+        except sqlite3.Error as error:
+            if not (cursor.connection.in_transaction and sqlite_file.own_fault(error)):
+                raise
+            failed = sqlite_file.unavailable(self._path, error)
+            failed.__cause__ = error
+            return failed
+        return None
 
     def _apply(
         self, cursor: sqlite3.Cursor, operations: tuple[Operation, ...], answers: int
@@ -227,72 +286,6 @@ class SqliteStore(Store):
             if due is not None and touched != due:
                 raise GuardFailed(guard)
         return results[:answers]
-
-    def _commit_batches(self) -> None:
-        """The thread: one COMMIT after another."""
-        while (batch := self._handover.get()) is not None:
-            failure: Exception | None = None
-            try:
-                if self._writer is None:
-                    raise sqlite3.OperationalError("not connected")
-                self._writer.execute(
-                    "COMMIT" if batch else "PRAGMA wal_checkpoint(PASSIVE)"
-                ).close()
-            except Exception as error:
-                failure = error
-            try:
-                self._loop.call_soon_threadsafe(self._settle, batch, failure)
-            except RuntimeError:
-                # The loop is gone, and with it everybody who could have been told.
-                return
-
-    def _settle(self, batch: list[_Unit], failure: Exception | None) -> None:
-        """Tell the callers, then go on with whoever came in the meantime."""
-        if failure is not None:
-            self._fail(batch, failure)
-            return
-        for unit in batch:
-            if unit.future.done():
-                continue
-            if unit.failure is None:
-                unit.future.set_result(unit.rows)
-            else:
-                unit.future.set_exception(unit.failure)
-        self._since_checkpoint = self._since_checkpoint + len(batch) if batch else 0
-        if self._since_checkpoint >= _CHECKPOINT_EVERY:
-            # An empty batch: the thread folds the log into the file while nobody waits for it.
-            self._handover.put([])
-        else:
-            self._next_batch()
-
-    def _fail(self, batch: list[_Unit], error: Exception) -> None:
-        """Nothing of ``batch`` is acknowledged; the next batch starts on a new connection."""
-        connection, self._writer = self._writer, None
-        if connection is not None:
-            # Closing rolls back whatever is open. SQLite's state in memory is dropped with it, so
-            # what is read next is what the disk holds.
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
-        for unit in batch:
-            if not unit.future.done():
-                answer = unit.failure or sqlite_file.unavailable(self._path, error)
-                answer.__cause__ = answer.__cause__ or error
-                unit.future.set_exception(answer)
-        self._since_checkpoint = 0
-        self._loop.call_soon(self._next_batch)
-
-    def _wait_for_lock(self, batch: list[_Unit]) -> bool:
-        self._busy_tries += 1
-        if self._busy_tries > _BUSY_TRIES:
-            self._busy_tries = 0
-            return False
-        if self._writer is not None and self._writer.in_transaction:
-            self._writer.execute("ROLLBACK")
-        for unit in reversed(batch):
-            unit.failure = None
-            self._waiting.appendleft(unit)
-        self._loop.call_later(_BUSY_WAIT_S, self._next_batch)
-        return True
 
     def _named(
         self, sql: str, cursor: sqlite3.Cursor, rows: list[tuple[SqlValue, ...]]

@@ -89,10 +89,15 @@ def make_private(path: Path) -> None:
         os.close(fd)
 
 
-def connect_writer(path: Path) -> sqlite3.Connection:
-    """The one connection that writes. Waits for nothing: waiting is the caller's business."""
+def connect_writer(path: Path, timeout_s: float) -> sqlite3.Connection:
+    """The one connection that writes."""
     connection = sqlite3.connect(
-        path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=512
+        path,
+        timeout=timeout_s,
+        isolation_level=None,
+        # Opened by the event loop, then handed to the thread for good.
+        check_same_thread=False,
+        cached_statements=512,
     )
     try:
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
