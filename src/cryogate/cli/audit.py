@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from cryogate.cli.audit_offline import register
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, fields, note, say, show, table
 
@@ -81,3 +82,4 @@ def _row(item: dict[str, Any]) -> list[object]:
 command(group, "events", As.OPERATOR)(events)
 command(group, "checkpoint", As.OPERATOR)(checkpoint)
 command(group, "proof", As.OPERATOR)(proof)
+register(group)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 
 from cryogate.cli.options import As, Settings, command
-from cryogate.cli.output import emit, fields, table
+from cryogate.cli.output import emit, fields, say, table
 from cryogate.cli.records import BASE
 
 _MAX_QUESTION = 256 << 10
+_DIRECTORY = click.Path(path_type=Path, file_okay=False)
 
 
 @click.group()
@@ -29,7 +31,8 @@ def show_(settings: Settings) -> None:
 
 
 @click.argument("question", type=click.File("rb"))
-def eval_(settings: Settings, question: Any) -> None:
+@click.option("--bundle", type=_DIRECTORY, help="Ask this bundle here instead of the server.")
+def eval_(settings: Settings, question: Any, bundle: Path | None) -> None:
     """Ask the policy in force what it says to QUESTION, a JSON file (- reads standard input).
 
     Nothing happens but the asking. A deny exits 1.
@@ -41,11 +44,65 @@ def eval_(settings: Settings, question: Any) -> None:
         asked = json.loads(question.read(_MAX_QUESTION))
     except (ValueError, RecursionError):
         raise click.UsageError("the question is not JSON") from None
-    with operator(settings) as server:
-        found = server.call("POST", *BASE, "policies", "evaluate", body={"question": asked})
+    if bundle is not None:
+        found = _ask(bundle, asked)
+    else:
+        with operator(settings) as server:
+            found = server.call("POST", *BASE, "policies", "evaluate", body={"question": asked})
     emit(settings, found, lambda: _decision(found))
     if found.get("decision") != "allow":
         click.get_current_context().exit(REFUSED)
+
+
+@click.argument("bundle", required=False, type=_DIRECTORY)
+def test(settings: Settings, bundle: Path | None) -> None:
+    """Run the tests of BUNDLE, by default of the one in the state directory or the shipped one.
+
+    A test that does not pass, or a bundle without tests, exits 4.
+    """
+    from cryogate.cli.failure import UNVERIFIED
+    from cryogate.policies import Bundle, run_bundle_tests, shipped_bundle
+
+    if bundle is None:
+        own = settings.state / "policy"
+        bundle = own if own.is_dir() else shipped_bundle()
+    results = run_bundle_tests(Bundle.load(bundle))
+    failed = [result for result in results if not result.passed]
+    # No tests are no proof: a bundle has to bring some.
+    passed = bool(results) and not failed
+    document = {
+        "bundle": str(bundle),
+        "passed": passed,
+        "tests": [{"name": r.name, "passed": r.passed, "detail": r.detail} for r in results],
+    }
+
+    def human() -> None:
+        table(("test", "why it failed"), [(r.name, r.detail) for r in failed])
+        say(f"{len(results) - len(failed)} of {len(results)} tests passed in {bundle}")
+
+    emit(settings, document, human)
+    if not passed:
+        click.get_current_context().exit(UNVERIFIED)
+
+
+def _ask(bundle: Path, asked: object) -> dict[str, Any]:
+    import asyncio
+
+    import msgspec
+
+    from cryogate.domain.decisions import Allow
+    from cryogate.domain.errors import Malformed
+    from cryogate.policies import Bundle, RegorusEngine
+    from cryogate.ports.policy import Question
+
+    try:
+        question = msgspec.convert(asked, Question)
+    except msgspec.ValidationError as error:
+        raise Malformed("malformed_question", str(error)) from None
+    decision = asyncio.run(RegorusEngine(Bundle.load(bundle)).decide(question))
+    allowed = isinstance(decision, Allow)
+    found: dict[str, Any] = msgspec.to_builtins(decision)
+    return {"decision": "allow" if allowed else "deny", **found}
 
 
 def _decision(found: dict[str, Any]) -> None:
@@ -64,4 +121,5 @@ def _decision(found: dict[str, Any]) -> None:
 
 
 command(group, "show", As.OPERATOR)(show_)
+command(group, "test", As.NOBODY)(test)
 command(group, "eval", As.OPERATOR)(eval_)

@@ -1,0 +1,178 @@
+"""``cryogate audit verify`` and ``export``: the log itself, without asking a server."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cryogate.cli.options import As, Settings, command
+from cryogate.cli.output import emit, fields, note, say, table
+
+if TYPE_CHECKING:
+    from cryogate.audit.verify import VerifyReport
+    from cryogate.cli.local_log import Trust
+    from cryogate.config import Config
+
+_PATH = click.Path(path_type=Path)
+_MAX_HEAD_BYTES = 64 << 10
+_KEY_HELP = "Trusted key (name+id+key) or a file with it, from elsewhere than the log."
+
+
+@click.argument("directory", required=False, type=_PATH)
+@click.option("--vkey", "keys", multiple=True, metavar="KEY", help=_KEY_HELP)
+@click.option("--head", "heads", multiple=True, type=_PATH, help="A signed head kept elsewhere.")
+@click.option("--config", "config_path", type=_PATH, help="The server's TOML file.")
+def verify(
+    settings: Settings,
+    directory: Path | None,
+    keys: tuple[str, ...],
+    heads: tuple[Path, ...],
+    config_path: Path | None,
+) -> None:
+    """Verify the whole log: of the state directory, or in DIRECTORY as `audit export` wrote it.
+
+    Every entry is hashed and compared with every signed head at hand. A difference exits 4. A log
+    that was cut back is found by a newer head from elsewhere only: keep some, and give --head.
+    """
+    from cryogate.cli.failure import UNVERIFIED
+
+    kept = {path.name: _head(path) for path in heads}
+    if directory is not None:
+        report, trust = asyncio.run(_verify_directory(settings, directory, keys, kept))
+    else:
+        report, trust = asyncio.run(_verify_store(_config(settings, config_path), keys, kept))
+    document = {
+        "ok": report.ok,
+        "size": report.size,
+        "root": None if report.root is None else report.root.hex(),
+        "unsigned": report.unsigned,
+        "trusted_keys": [key.vkey() for key in trust.keys],
+        "trust_from": trust.source,
+        "findings": [
+            {"kind": f.kind.value, "detail": f.detail, "first": f.first, "last": f.last}
+            for f in report.findings
+        ],
+        "findings_omitted": report.omitted,
+    }
+    emit(settings, document, lambda: _human(report, trust))
+    if not report.ok:
+        click.get_current_context().exit(UNVERIFIED)
+
+
+@click.argument("directory", type=_PATH)
+@click.option("--vkey", "keys", multiple=True, metavar="KEY", help=_KEY_HELP)
+@click.option("--config", "config_path", type=_PATH, help="The server's TOML file.")
+def export(
+    settings: Settings, directory: Path, keys: tuple[str, ...], config_path: Path | None
+) -> None:
+    """Write the log into a new DIRECTORY as C2SP tiles, to keep or to hand out."""
+    size = asyncio.run(_export(_config(settings, config_path), directory, keys))
+    document = {"directory": str(directory), "size": size}
+
+    def human() -> None:
+        say(f"exported {size} entries to {directory}")
+        say(f"next: cryogate audit verify {directory}")
+
+    emit(settings, document, human)
+
+
+def _config(settings: Settings, path: Path | None) -> Config:
+    from cryogate.config import load
+
+    overrides = {"state_dir": str(settings.state_dir)} if settings.state_dir else {}
+    return load(path, overrides=overrides)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_HEAD_BYTES)
+    except OSError as error:
+        raise click.UsageError(f"cannot read {path.name}: {error.strerror}") from None
+
+
+async def _verify_store(
+    config: Config, keys: tuple[str, ...], kept: dict[str, bytes]
+) -> tuple[VerifyReport, Trust]:
+    from cryogate.audit.heads import FileHeadStore
+    from cryogate.audit.sources import StoreSource
+    from cryogate.audit.verify import verify_log
+    from cryogate.cli.local_log import open_log, trust_for_store
+
+    # Read before the snapshot: a head is never newer than the entries that it covers.
+    newest = await FileHeadStore(config.heads).read()
+    if newest is not None:
+        kept = {"the head store": newest, **kept}
+    async with open_log(config) as store:
+        trust = await trust_for_store(keys, config.state, store, config.audit.origin)
+        report = await verify_log(
+            StoreSource(store), trust.keys, kept=kept, origin=config.audit.origin
+        )
+    return report, trust
+
+
+async def _verify_directory(
+    settings: Settings, directory: Path, keys: tuple[str, ...], kept: dict[str, bytes]
+) -> tuple[VerifyReport, Trust]:
+    from cryogate.audit.sources import DirectorySource
+    from cryogate.audit.verify import verify_log
+    from cryogate.cli.local_log import trust_for_directory
+
+    trust = trust_for_directory(keys, settings.state, directory)
+    return await verify_log(DirectorySource(directory), trust.keys, kept=kept), trust
+
+
+async def _export(config: Config, directory: Path, keys: tuple[str, ...]) -> int:
+    from cryogate.audit.errors import LogIntegrityError
+    from cryogate.audit.export import export_log
+    from cryogate.audit.sources import StoreSource
+    from cryogate.cli.failure import VerificationFailed
+    from cryogate.cli.local_log import open_log, trust_for_store
+    from cryogate.domain.errors import Malformed
+
+    async with open_log(config) as store:
+        trust = await trust_for_store(keys, config.state, store, config.audit.origin)
+        checkpoint = await StoreSource(store).checkpoint()
+        if checkpoint is None or not trust.keys:
+            raise Malformed("no_log", "the log has no signed head yet: nothing to export")
+        try:
+            return await export_log(store, checkpoint, trust.keys[0], directory)
+        except LogIntegrityError as error:
+            raise VerificationFailed(str(error)) from error
+        except OSError as error:
+            raise Malformed("not_exported", str(error)) from error
+
+
+def _human(report: VerifyReport, trust: Trust) -> None:
+    rows: list[tuple[Any, Any, Any]] = []
+    for finding in report.findings:
+        where = finding.first
+        if finding.last not in (None, finding.first):
+            where = f"{finding.first} to {finding.last}"  # type: ignore[assignment]
+        rows.append((finding.kind.value, where, finding.detail))
+    table(("found", "at", "what"), rows)
+    if report.omitted:
+        say(f"and {report.omitted} more findings")
+    fields(
+        [
+            ("verdict", "the log is what was signed" if report.ok else "THE LOG DOES NOT VERIFY"),
+            ("signed entries", report.size),
+            ("not signed yet", report.unsigned or None),
+            ("root", None if report.root is None else report.root.hex()),
+            ("trusted keys", [key.vkey() for key in trust.keys]),
+            ("keys from", trust.source),
+        ]
+    )
+    if trust.keys and not trust.own:
+        note("the key lies with the log: give --vkey from elsewhere to leave no doubt about it")
+    if not report.ok:
+        note("next: keep this state as it is, and compare with an export or a backup")
+
+
+def register(group: click.Group) -> None:
+    """Add these commands to ``group``."""
+    command(group, "verify", As.NOBODY)(verify)
+    command(group, "export", As.NOBODY)(export)
