@@ -130,6 +130,20 @@ class PolicyEngine(ABC):
     async def _evaluate(self, question: Question) -> Decision:
         """The engine's answer."""
 
+    @abstractmethod
+    async def _caps(self, question: Question) -> GrantFacts | None:
+        """The engine's answer to `caps`."""
+
+    async def caps(self, question: Question) -> GrantFacts | None:
+        """The widest grant that a ``token:issue`` could be given, or None. Never raises."""
+        try:
+            return await self._caps(question)
+        except BaseException as error:  # as in `decide`
+            if isinstance(error, (KeyboardInterrupt, SystemExit)) or _is_cancel(error):
+                raise
+            self._report(error)
+            return None
+
     async def decide(self, question: Question) -> Decision:
         """The answer, or a `Deny` when there is none. Never raises."""
         try:
@@ -149,7 +163,10 @@ class PolicyEngine(ABC):
         """Tell operators why there was no answer. Override to log elsewhere."""
         import logging
 
-        logging.getLogger("cryogate.policy").error("no policy decision: %r", error)
+        logging.getLogger("cryogate.policy").error(
+            # an engine in another language may append its whole native stack
+            "no policy decision: %s: %.400s", type(error).__name__, error
+        )
 
 
 def _is_cancel(error: BaseException) -> bool:

@@ -1,0 +1,220 @@
+# Statements, in the manner of IAM.
+#
+# 1. Every resource of the question must be allowed by a statement that applies to it.
+# 2. A deny that applies wins over every allow.
+# 3. Selectors say where a statement applies; limits restrict: an allow allows up to its limits, a
+#    deny denies what goes beyond one of them, and a deny without limits denies.
+# 4. A condition that is unknown or cannot be read is never skipped: the allow does not apply, the
+#    deny does.
+
+package cryogate
+
+import rego.v1
+
+resources contains concat("", ["backend:", name]) if some name in backends
+
+resources contains concat("", ["experiment:", input.experiment.id]) if input.experiment != null
+
+resources contains "catalogue" if input.action == "backend:list"
+
+action_family := concat("", [split(input.action, ":")[0], ":*"])
+
+about contains sid if {
+	some sid, s in data.cryogate_data.statements
+	some action in s.actions
+	action in {"*", input.action, action_family}
+	applies_to_principal(s.principal)
+}
+
+applies_to_principal(principal) if principal == "*"
+
+applies_to_principal(principal) if {
+	is_object(principal)
+	count(principal) > 0
+	every key, patterns in principal { principal_matches(key, patterns) }
+}
+
+principal_matches("agent", patterns) if matches(as_list(patterns), input.agent.id)
+
+principal_matches("owner", patterns) if matches(as_list(patterns), input.agent.owner)
+
+principal_matches("tier", patterns) if matches(as_list(patterns), input.agent.tier)
+
+principal_matches("role", patterns) if {
+	some role in input.agent.roles
+	matches(as_list(patterns), role)
+}
+
+as_list(x) := x if is_array(x)
+
+as_list(x) := [x] if is_string(x)
+
+conditions(sid) := object.get(data.cryogate_data.statements[sid], "conditions", {})
+
+# (1), (4): an allow applies only when every condition is shown to hold.
+satisfied contains sid if {
+	some sid in about
+	data.cryogate_data.statements[sid].effect == "allow"
+	some resource in resources
+	matches(data.cryogate_data.statements[sid].resources, resource)
+	every key, want in conditions(sid) { holds(key, want) }
+}
+
+violations contains found("statement", null, resource, "no statement allows this here") if {
+	some resource in resources
+	not covered(resource)
+}
+
+violations contains found("statement", null, input.action, "no statement allows this") if count(resources) == 0
+
+covered(resource) if {
+	some sid in satisfied
+	matches(data.cryogate_data.statements[sid].resources, resource)
+}
+
+# (2), (3), (4)
+denying contains sid if {
+	some sid in about
+	data.cryogate_data.statements[sid].effect != "allow"
+	some resource in resources
+	matches(data.cryogate_data.statements[sid].resources, resource)
+	not selected_away(sid)
+}
+
+selected_away(sid) if {
+	some key, want in conditions(sid)
+	key in selectors
+	not holds(key, want)
+	readable(key, want)
+}
+
+limits(sid) := {key | some key, _ in conditions(sid); not key in selectors}
+
+violations contains found("statement", null, sid, "this statement denies it") if {
+	some sid in denying
+	count(limits(sid)) == 0
+}
+
+violations contains found(concat("", ["statement.", key]), null, sid, "this statement denies what goes beyond its limit") if {
+	some sid in denying
+	some key in limits(sid)
+	not holds(key, conditions(sid)[key])
+}
+
+# -- conditions
+
+selectors := {"Classification", "Stage", "ExperimentIdPresent", "NotBefore", "NotAfter", "HoursUtc", "AttributeEquals"}
+
+readable("NotBefore", want) if time.parse_rfc3339_ns(want) > 0
+
+readable("NotAfter", want) if time.parse_rfc3339_ns(want) > 0
+
+readable("HoursUtc", want) if {
+	is_number(want.from)
+	is_number(want.to)
+}
+
+readable("AttributeEquals", want) if is_object(want)
+
+readable("ExperimentIdPresent", want) if is_boolean(want)
+
+readable(key, want) if {
+	key in {"Classification", "Stage"}
+	is_array(as_list(want))
+}
+
+holds("Classification", want) if input.experiment.classification in as_list(want)
+
+holds("Stage", want) if input.agent.stage in as_list(want)
+
+holds("ExperimentIdPresent", want) if want == (input.experiment != null)
+
+
+holds("NotBefore", want) if input.now_ms * 1000000 >= time.parse_rfc3339_ns(want)
+
+holds("NotAfter", want) if input.now_ms * 1000000 < time.parse_rfc3339_ns(want)
+
+day_ms := input.now_ms % 86400000
+
+holds("HoursUtc", want) if {
+	want.from <= want.to
+	day_ms >= want.from * 3600000
+	day_ms < want.to * 3600000
+}
+
+holds("HoursUtc", want) if {
+	want.from > want.to
+	day_ms >= want.from * 3600000
+}
+
+holds("HoursUtc", want) if {
+	want.from > want.to
+	day_ms < want.to * 3600000
+}
+
+holds("AttributeEquals", want) if {
+	is_object(want)
+	every key, value in want { input.agent.attributes[key] == value }
+}
+
+holds("RequireSimulator", want) if want == false
+
+holds("RequireSimulator", want) if {
+	want == true
+	count(real_backends) == 0
+}
+#DEL count(real_backends) == 0
+
+holds("AllowedGates", want) if {
+	every gate in object.get({"g": gates}, "g", []) { matches(want, gate) }
+}
+
+holds("AllowedGates", _) if not asks_for_circuit
+
+holds("AllowedBackends", want) if {
+	every name in backends { matches(want, name) }
+}
+
+holds("AllowedBackends", _) if not asks_for_circuit
+
+asks_for_circuit if input.action == "token:issue"
+
+asks_for_circuit if is_job
+
+holds("ForbiddenFeatures", want) if {
+	every feature in input.circuit.features { not matches(want, feature) }
+}
+
+holds("ForbiddenFeatures", _) if not is_job
+
+# A limit on something that an action does not have (depth, when a token is issued) is kept.
+holds(key, want) if {
+	some [name, figure] in figures
+	name == key
+	within(figure, want)
+}
+
+holds(key, _) if {
+	key in {"MaxShots", "MaxTotalShots", "MaxJobs", "MaxCostCents", "MaxTtlS", "MaxQubits", "MaxDepth", "MaxTwoQubitGates"}
+	not key in {name | some [name, _] in figures}
+}
+
+default figures := []
+
+figures := [
+	["MaxShots", input.grant.max_shots],
+	["MaxTotalShots", input.grant.max_total_shots],
+	["MaxJobs", input.grant.max_jobs],
+	["MaxCostCents", input.grant.max_cost_cents],
+	["MaxTtlS", input.grant.ttl_s],
+] if input.action == "token:issue"
+
+figures := [
+	["MaxShots", input.shots],
+	["MaxTotalShots", token_shots],
+	["MaxJobs", input.history.token_jobs + 1],
+	["MaxCostCents", token_cents],
+	["MaxQubits", input.circuit.qubits],
+	["MaxDepth", input.circuit.depth],
+	["MaxTwoQubitGates", input.circuit.two_qubit_gates],
+] if is_job
