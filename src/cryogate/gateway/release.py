@@ -14,7 +14,7 @@ from cryogate.domain.ids import JOB, is_minted
 from cryogate.domain.jobs import JobState
 from cryogate.gateway.caller import Caller
 from cryogate.gateway.case import Standing
-from cryogate.gateway.checks.policy import agent_facts, experiment_facts
+from cryogate.gateway.checks.policy import agent_facts, experiment_facts, grant_facts
 from cryogate.gateway.standing import number, read_standing, text
 from cryogate.ports.audit import rfc3339
 from cryogate.ports.clock import Clock
@@ -95,6 +95,7 @@ def _question(caller: Caller, standing: Standing, now_ms: int) -> Question:
         now_ms=now_ms,
         agent=agent_facts(standing),
         experiment=experiment_facts(standing),
+        grant=grant_facts(caller),
     )
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
-from cryogate.domain.decisions import Violation
+from cryogate.domain.decisions import Allow, Deny, Violation
 from cryogate.domain.errors import Forbidden, NotFound
 from cryogate.domain.events import Event, Outcome
 from cryogate.domain.ids import SESSION, is_minted, new_id
 from cryogate.gateway.caller import Caller
+from cryogate.gateway.checks.policy import agent_facts, experiment_facts, grant_facts
 from cryogate.gateway.requests import SessionRequest
 from cryogate.gateway.standing import number, read_standing, strings, text
 from cryogate.ports.audit import rfc3339
 from cryogate.ports.clock import Clock
+from cryogate.ports.policy import PolicyEngine, Question
 from cryogate.ports.store import GuardFailed, Row, Statement, Store, UnitOfWork
 
 
@@ -32,9 +34,10 @@ class OpenSession(msgspec.Struct, frozen=True, kw_only=True):
 class SessionService:
     """Open, look at and close sessions."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, policy: PolicyEngine) -> None:
         self._store = store
         self._clock = clock
+        self._policy = policy
 
     async def open(self, caller: Caller, request: SessionRequest) -> OpenSession:
         """A session within the token's bounds; what is not asked for is taken from the token.
@@ -61,14 +64,25 @@ class SessionService:
             )
         if not standing.experiment.is_open(now_ms) or not standing.agent.active:
             found.append(Violation("experiment.open", True, False, "use an open experiment"))
+        decision = await self._policy.decide(
+            Question(
+                action="session:open",
+                now_ms=now_ms,
+                agent=agent_facts(standing),
+                experiment=experiment_facts(standing),
+                grant=grant_facts(caller),
+            )
+        )
+        if isinstance(decision, Deny):
+            found += [v for v in decision.violations if v not in found]
         session_id = new_id(SESSION)
         event = _event(caller, "session.opened", session_id, now_ms)
-        if found:
-            refused = tuple(v.limit for v in found)
+        if found or not isinstance(decision, Allow):
+            refused = tuple(v.limit for v in found) or decision.reasons
             await self._store.commit(
                 UnitOfWork((), (_event(caller, "session.refused", None, now_ms, refused),))
             )
-            raise Forbidden("not_allowed", "a session is never wider than its token", found)
+            raise Forbidden("not_allowed", "no such session: see violations and policy", found)
         expires_ms = min(
             caller.expires_ms,
             standing.experiment.closes_ms,

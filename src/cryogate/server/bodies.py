@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from typing import Any, NoReturn, TypeVar
-from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -17,7 +16,6 @@ from cryogate.domain.errors import Malformed
 from cryogate.server.problems import TooLarge
 
 T = TypeVar("T")
-_MAX_FORM_FIELDS = 32
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -80,25 +78,3 @@ async def read_json(request: Request, kind: type[T], limit: int) -> T:
     if media != "application/json":
         raise Malformed("content_type", "send the body as application/json")
     return parse_json(await read_body(request, limit), kind)
-
-
-async def read_form(request: Request, limit: int) -> dict[str, str]:
-    """A form body (RFC 6749 appendix B). A repeated parameter is refused (section 3.2)."""
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media != "application/x-www-form-urlencoded":
-        raise Malformed("content_type", "send the body as application/x-www-form-urlencoded")
-    body = await read_body(request, limit)
-    try:
-        pairs = parse_qsl(
-            body.decode("ascii"),
-            keep_blank_values=True,
-            strict_parsing=bool(body),
-            errors="strict",
-            max_num_fields=_MAX_FORM_FIELDS,
-        )
-    except ValueError as error:
-        raise Malformed("malformed_form", "the body is not a well-formed form") from error
-    form = dict(pairs)
-    if len(form) != len(pairs):
-        raise Malformed("repeated_parameter", "a parameter was sent twice")
-    return form

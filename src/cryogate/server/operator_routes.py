@@ -22,7 +22,7 @@ from cryogate.ports.provider import Backend
 from cryogate.server.agent_routes import backend_view
 from cryogate.server.bodies import read_json
 from cryogate.server.endpoints import Endpoint, ForOperators, OperatorRole
-from cryogate.server.replies import one_of, query, reply, time_cursor, whole_number
+from cryogate.server.replies import actor, one_of, query, reply, time_cursor, whole_number
 from cryogate.server.views import approval_view, budget_view, experiment_view, page_view
 
 ADMIN, APPROVER, AUDITOR = OperatorRole.ADMIN, OperatorRole.APPROVER, OperatorRole.AUDITOR
@@ -40,11 +40,6 @@ class Evaluate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A question for the policy in force."""
 
     question: Question
-
-
-def actor(operator: Operator) -> str:
-    """The operator's name in events."""
-    return f"operator:{operator.operator_id}"
 
 
 class OperatorRoutes:

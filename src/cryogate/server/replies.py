@@ -9,6 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from cryogate.domain.agents import Operator
 from cryogate.domain.errors import Malformed
 
 _encoder = msgspec.json.Encoder()
@@ -23,6 +24,11 @@ def reply(value: Any, status: int = 200, headers: dict[str, str] | None = None) 
         _HEADERS if headers is None else {**_HEADERS, **headers},
         media_type="application/json",
     )
+
+
+def actor(operator: Operator) -> str:
+    """The operator's name in events."""
+    return f"operator:{operator.operator_id}"
 
 
 def query(request: Request, *allowed: str) -> dict[str, str]:

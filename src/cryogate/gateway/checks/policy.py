@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cryogate.domain.decisions import Deny, Violation
+from cryogate.gateway.caller import Caller
 from cryogate.gateway.case import Case, Standing
 from cryogate.gateway.pipeline import Check
 from cryogate.ports import policy as ask
@@ -29,7 +30,7 @@ class PolicyCheck(Check):
                 now_ms=case.now_ms,
                 agent=agent_facts(case.standing),
                 experiment=experiment_facts(case.standing),
-                grant=grant_facts(case),
+                grant=grant_facts(case.caller),
                 shots=case.request.shots,
                 circuit=ask.CircuitFacts(
                     sha256=program.fingerprint,
@@ -89,9 +90,9 @@ def experiment_facts(standing: Standing) -> ask.ExperimentFacts:
     )
 
 
-def grant_facts(case: Case) -> ask.GrantFacts:
+def grant_facts(caller: Caller) -> ask.GrantFacts:
     """The bounds that the token holds."""
-    grant = case.caller.grant
+    grant = caller.grant
     return ask.GrantFacts(
         allowed_backends=grant.allowed_backends,
         allowed_gate_set=grant.allowed_gate_set,
@@ -100,5 +101,5 @@ def grant_facts(case: Case) -> ask.GrantFacts:
         max_jobs=grant.max_jobs,
         max_cost_cents=grant.max_cost_cents,
         results=grant.results.value,
-        ttl_s=max(0, case.caller.expires_ms - case.caller.issued_ms) // 1000,
+        ttl_s=max(0, caller.expires_ms - caller.issued_ms) // 1000,
     )

@@ -1,0 +1,215 @@
+"""The authorization server's endpoints, and the operators' view of tokens and revocations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from cryogate.broker.introspect import Introspection
+from cryogate.broker.issue import TokenService
+from cryogate.broker.keys import KeyRing
+from cryogate.broker.metadata import metadata
+from cryogate.broker.oauth import MAX_FORM_BYTES, OAuthError, read_form
+from cryogate.broker.revoke import RevocationService
+from cryogate.domain.agents import Operator
+from cryogate.domain.errors import Malformed
+from cryogate.gateway.standing import number, text
+from cryogate.ports.audit import rfc3339
+from cryogate.ports.clock import Clock
+from cryogate.ports.revocations import RevokedKind
+from cryogate.ports.store import ReadStore, Row
+from cryogate.server.bodies import read_body, read_json
+from cryogate.server.endpoints import Endpoint, ForOperators, OperatorRole, Public
+from cryogate.server.replies import actor, query, reply, whole_number
+
+_FORM = "application/x-www-form-urlencoded"
+_PAGE = 100
+_MAX_BODY = 16 << 10
+
+
+class NewRevocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What ends now, and why."""
+
+    kind: RevokedKind
+    subject: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+
+
+class OAuthRoutes:
+    """Token, revocation, introspection, keys and metadata."""
+
+    def __init__(
+        self,
+        *,
+        tokens: TokenService,
+        revocations: RevocationService,
+        introspection: Introspection,
+        keys: KeyRing,
+        store: ReadStore,
+        clock: Clock,
+        issuer: str,
+    ) -> None:
+        self._tokens = tokens
+        self._revocations = revocations
+        self._introspection = introspection
+        self._keys = keys
+        self._store = store
+        self._clock = clock
+        self._issuer = issuer
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The OAuth endpoints authenticate their clients by themselves (RFC 7523)."""
+        look = (OperatorRole.APPROVER, OperatorRole.AUDITOR)
+        return (
+            Public("POST", "/oauth2/token", self.token),
+            Public("POST", "/oauth2/revoke", self.revoke_own),
+            Public("POST", "/oauth2/introspect", self.introspect),
+            Public("GET", "/.well-known/jwks.json", self.jwks),
+            Public("GET", "/.well-known/oauth-authorization-server", self.metadata),
+            ForOperators("GET", "/admin/v1/revocations", look, self.list_revocations),
+            ForOperators("POST", "/admin/v1/revocations", (), self.revoke),
+            ForOperators("GET", "/admin/v1/tokens", look, self.list_tokens),
+            ForOperators("GET", "/admin/v1/keys", look, self.list_keys),
+            ForOperators("POST", "/admin/v1/keys/rotate", (), self.rotate),
+        )
+
+    # -- OAuth -----------------------------------------------------------------------------
+
+    async def token(self, request: Request) -> Response:
+        """RFC 6749 section 4.4 with RFC 7523, RFC 9396 and RFC 9449."""
+        try:
+            proofs = request.headers.getlist("dpop")
+            if len(proofs) > 1:
+                raise OAuthError("invalid_dpop_proof", "send one DPoP header")
+            form = await _form(request)
+            answer = await self._tokens.token(
+                form, proofs[0] if proofs else None, f"{self._issuer}/oauth2/token"
+            )
+        except OAuthError as error:
+            return _refusal(error)
+        return reply(answer)
+
+    async def revoke_own(self, request: Request) -> Response:
+        """RFC 7009: a client ends a token of its own."""
+        try:
+            await self._revocations.revoke_token(
+                await _form(request), f"{self._issuer}/oauth2/revoke"
+            )
+        except OAuthError as error:
+            return _refusal(error)
+        return Response(status_code=200, headers={"cache-control": "no-store"})
+
+    async def introspect(self, request: Request) -> Response:
+        """RFC 7662, for the token's own client and for operators."""
+        try:
+            answer = await self._introspection.introspect(
+                await _form(request), f"{self._issuer}/oauth2/introspect"
+            )
+        except OAuthError as error:
+            return _refusal(error)
+        return reply(answer)
+
+    async def jwks(self, request: Request) -> Response:
+        """RFC 7517: the keys that verify access tokens."""
+        return reply({"keys": list(self._keys.public_jwks().values())},
+                     headers={"cache-control": "public, max-age=60"})  # fmt: skip
+
+    async def metadata(self, request: Request) -> Response:
+        """RFC 8414."""
+        return reply(metadata(self._issuer), headers={"cache-control": "public, max-age=60"})
+
+    # -- for operators ---------------------------------------------------------------------
+
+    async def revoke(self, request: Request, operator: Operator) -> Response:
+        """201 once it is durable and enforced by this process."""
+        new = await read_json(request, NewRevocation, _MAX_BODY)
+        done = await self._revocations.revoke(new.kind, new.subject, new.reason, actor(operator))
+        return reply(
+            {
+                "rev_seq": done.rev_seq,
+                "kind": new.kind.value,
+                "subject": new.subject,
+                "reason": new.reason,
+                "revoked_by": actor(operator),
+                "created_at": rfc3339(done.created_ms),
+            },
+            201,
+        )
+
+    async def list_revocations(self, request: Request, operator: Operator) -> Response:
+        """Revocations, newest first."""
+        params = query(request, "before", "limit")
+        limit = max(1, whole_number(params, "limit", _PAGE, 200))
+        before = whole_number(params, "before", 0, 2**53) if "before" in params else None
+        rows = await self._revocations.page(before, limit)
+        return reply({
+            "items": [_revocation(row) for row in rows],
+            "next": number(rows[-1], "rev_seq") if len(rows) == limit else None,
+        })  # fmt: skip
+
+    async def list_tokens(self, request: Request, operator: Operator) -> Response:
+        """An agent's tokens, newest first: bounds and use, never the token itself."""
+        params = query(request, "agent_id", "limit")
+        if "agent_id" not in params:
+            raise Malformed("malformed_query", "say whose tokens with ?agent_id=")
+        rows = await self._store.fetch(
+            "tokens_by_agent",
+            {
+                "agent_id": params["agent_id"],
+                "before_ms": self._clock.now_ms() + 60_000,
+                "limit": max(1, whole_number(params, "limit", _PAGE, 200)),
+            },
+        )
+        return reply({"items": [_token(row) for row in rows], "next": None})
+
+    async def list_keys(self, request: Request, operator: Operator) -> Response:
+        """The public keys that verify access tokens now."""
+        query(request)
+        return reply({"items": list(self._keys.public_jwks().values()), "next": None})
+
+    async def rotate(self, request: Request, operator: Operator) -> Response:
+        """A new signing key; the old one is served until its last token has expired."""
+        await self._keys.rotate(actor(operator))
+        return reply({"items": list(self._keys.public_jwks().values()), "next": None}, 201)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != _FORM:
+        raise OAuthError("invalid_request", f"send the request as {_FORM}")
+    return read_form(await read_body(request, MAX_FORM_BYTES))
+
+
+def _refusal(error: OAuthError) -> Response:
+    return reply(error.document(), error.status, error.headers())
+
+
+def _revocation(row: Row) -> dict[str, Any]:
+    return {
+        "rev_seq": number(row, "rev_seq"),
+        "kind": text(row, "kind"),
+        "subject": text(row, "subject"),
+        "reason": text(row, "reason"),
+        "revoked_by": text(row, "revoked_by"),
+        "created_at": rfc3339(number(row, "created_ms")),
+        "until": rfc3339(number(row, "until_ms")),
+    }
+
+
+def _token(row: Row) -> dict[str, Any]:
+    return {
+        "token_id": text(row, "token_id"),
+        "agent_id": text(row, "agent_id"),
+        "owner": text(row, "owner"),
+        "experiment_id": text(row, "experiment_id"),
+        "issued_at": rfc3339(number(row, "issued_ms")),
+        "expires_at": rfc3339(number(row, "expires_ms")),
+        "exp_params": msgspec.Raw(text(row, "exp_params").encode()),
+        "policy_digest": text(row, "policy_digest"),
+        "used_jobs": number(row, "used_jobs"),
+        "used_shots": number(row, "used_shots"),
+        "used_cents": number(row, "used_cents"),
+    }
