@@ -25,7 +25,7 @@ def _up(settings: Settings, config_path: Path | None, host: str | None, port: in
 
     The first start makes keys, a database and a sample policy in the state directory.
     """
-    from cryogate.wiring import run_up
+    from cryogate.startup import run_up
 
     overrides: dict[str, Any] = {}
     if host is not None:

@@ -17,7 +17,7 @@ from tests.fakes.gateway import FakeGateway
 
 from cryogate.cli.main import NOUNS, cli
 from cryogate.client import Identity, write_credential
-from cryogate.domain.ids import JOB, new_id
+from cryogate.domain.ids import JOB, SESSION, new_id
 
 GHZ = "OPENQASM 2.0;\nqreg q[1];\n"
 
@@ -396,3 +396,56 @@ def test_lists_when_empty_and_when_full_of_surprises(
     assert "\x1b" not in full.output
     assert "9.job_1" in full.stderr
     assert json.loads(shell(*args, "--json").stdout) == page
+
+
+@pytest.mark.attack("S1")
+def test_a_token_is_described_and_never_printed(shell: Shell) -> None:
+    result = shell.agent("token", "show", "--json")
+    document = json.loads(result.stdout)
+    assert document["granted"][0]["experiment_id"] == "exp-1"
+    assert document["expires_in_s"] == 300
+    text = shell.agent("token", "show").stdout
+    assert "exp-1" in text
+    assert not [t for t in shell.gateway.live if t in result.stdout + text]
+
+
+def test_sessions_are_opened_and_closed(shell: Shell) -> None:
+    session_id = new_id(SESSION)
+    view = {"session_id": session_id, "experiment_id": "exp-1", "max_jobs": 3, "state": "open"}
+    shell.gateway.answer("POST", "/v1/sessions", (201, view))
+    shell.gateway.answer("GET", f"/v1/sessions/{session_id}", (200, view))
+    shell.gateway.answer("DELETE", f"/v1/sessions/{session_id}", (200, {**view, "state": "closed"}))
+    opened = shell.agent("session", "open", "--max-jobs", "3", "--ttl", "60", "--json")
+    assert json.loads(opened.stdout)["session_id"] == session_id
+    assert shell.gateway.seen[-1].body == {"max_jobs": 3, "ttl_s": 60}
+    assert session_id in shell.agent("session", "show", session_id).stdout
+    assert shell.agent("session", "close", session_id).exit_code == 0
+
+
+def test_an_operator_looks_on_where_no_agent_is_named(shell: Shell) -> None:
+    job_id = new_id(JOB)
+    shell.gateway.answer("GET", f"/admin/v1/jobs/{job_id}", (200, job_view(job_id, "running")))
+    shell.gateway.answer(
+        "POST", f"/admin/v1/jobs/{job_id}/cancel", (202, job_view(job_id, "cancelled"))
+    )
+    assert "running" in shell("job", "show", job_id).stdout
+    assert "cancelled" in shell("job", "cancel", job_id).stdout
+    shell.agent("job", "list")
+    assert shell.gateway.seen[-1].path == "/v1/jobs"
+
+
+def test_a_change_is_only_what_was_named(shell: Shell) -> None:
+    shell.gateway.answer("PATCH", "/admin/v1/agents/agent-a", (200, {"agent_id": "agent-a"}))
+    shell.gateway.answer("PATCH", "/admin/v1/experiments/exp-1", (200, {"experiment_id": "exp-1"}))
+    shell("agent", "set", "agent-a", "--tier", "trusted")
+    shell("agent", "disable", "agent-a")
+    shell("experiment", "close", "exp-1")
+    shell("experiment", "set", "exp-1", "--agent", "b", "--agent", "a")
+    assert [seen.body for seen in shell.gateway.seen] == [
+        {"tier": "trusted"},
+        {"active": False},
+        {"closed": True},
+        {"allowed_agents": ["a", "b"]},
+    ]
+    assert shell("agent", "set", "agent-a").exit_code == 2
+    assert shell("experiment", "set", "exp-1").exit_code == 2

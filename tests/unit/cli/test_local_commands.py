@@ -1,0 +1,149 @@
+"""Commands that need no server: circuits, policy bundles, configuration."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cryogate.cli.main import cli
+from cryogate.policies import shipped_bundle
+
+GHZ = """OPENQASM 2.0;
+include "qelib1.inc";
+qreg q[2];
+creg c[2];
+h q[0];
+cx q[0],q[1];
+measure q -> c;
+"""
+ASKED = {
+    "action": "job:submit",
+    "now_ms": 1,
+    "agent": {"id": "a", "owner": "o", "tier": "sandbox", "stage": "simulator", "roles": []},
+}
+
+
+def run(home: Path, *args: str, input: str | None = None, **env: str) -> Result:  # noqa: A002
+    found = {"CRYOGATE_STATE_DIR": str(home), "CRYOGATE_AGENT": None, **env}
+    return CliRunner().invoke(cli, list(args), env=found, input=input)
+
+
+def test_inspect_shows_what_the_gateway_finds(tmp_path: Path) -> None:
+    path = tmp_path / "ghz.qasm"
+    path.write_text(GHZ)
+    document = json.loads(run(tmp_path, "circuit", "inspect", str(path), "--json").stdout)
+    assert len(document["circuit_sha256"]) == 64
+    assert document["facts"]["gate_counts"] == {"cx": 1, "h": 1}
+    text = run(tmp_path, "circuit", "inspect", "-", input=GHZ).stdout
+    assert document["circuit_sha256"] in text
+    assert "cx=1, h=1" in text
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["", "OPENQASM 2.0;\nqreg q[", "OPENQASM 3;\ndefcal x q {}", "OPENQASM 2.0;\n\x1b[2Jx;"],
+)
+def test_a_refused_circuit_says_where(tmp_path: Path, source: str) -> None:
+    result = run(tmp_path, "circuit", "inspect", "-", input=source)
+    assert result.exit_code == 1
+    assert "\x1b" not in result.output
+    assert result.stderr.startswith("refused")
+
+
+def test_rich_circuits_are_parsed_in_a_guarded_worker(tmp_path: Path) -> None:
+    rich = (
+        'OPENQASM 3;\ninclude "stdgates.inc";\ngate pair a, b { h a; cx a, b; }\n'
+        "qubit[2] q; bit[2] c;\npair q[0], q[1];\nc = measure q;\n"
+    )
+    flat, path = tmp_path / "flat.qasm", tmp_path / "rich.qasm"
+    flat.write_text(GHZ)
+    path.write_text(rich)
+    result = run(tmp_path, "circuit", "similar", str(path), str(flat), "--json")
+    [found] = json.loads(result.stdout)["items"]
+    assert found["same_circuit"] is True
+    assert found["similarity"] == 1.0
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    result = run(tmp_path, "circuit", "inspect", str(tmp_path / "absent.qasm"))
+    assert result.exit_code == 1
+    assert "absent.qasm" in result.stderr
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    target = tmp_path / "bundle"
+    shutil.copytree(shipped_bundle(), target)
+    return target
+
+
+def change_cases(bundle: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    path = bundle / "tests" / "data.json"
+    document = json.loads(path.read_text())
+    change(document["cases"])
+    path.write_text(json.dumps(document))
+
+
+def test_the_shipped_bundle_passes_its_tests(tmp_path: Path) -> None:
+    result = run(tmp_path, "policy", "test")
+    assert result.exit_code == 0, result.output
+    assert "tests passed" in result.stdout
+
+
+def test_a_policy_test_that_fails_exits_4_and_is_named(tmp_path: Path, bundle: Path) -> None:
+    changed: list[str] = []
+
+    def expect_the_contrary(cases: dict[str, Any]) -> None:
+        name = next(name for name, case in cases.items() if case["allow"])
+        cases[name] = {"start": cases[name]["start"], "set": {"agent.tier": "x"}, "allow": True}
+        changed.append(name)
+
+    change_cases(bundle, expect_the_contrary)
+    result = run(tmp_path, "policy", "test", str(bundle), "--json")
+    assert result.exit_code == 4
+    failed = [t["name"] for t in json.loads(result.stdout)["tests"] if not t["passed"]]
+    assert failed == changed
+    assert changed[0] in run(tmp_path, "policy", "test", str(bundle)).stdout
+
+
+def test_a_bundle_without_tests_proves_nothing(tmp_path: Path, bundle: Path) -> None:
+    change_cases(bundle, lambda cases: cases.clear())
+    assert run(tmp_path, "policy", "test", str(bundle)).exit_code != 0
+
+
+def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert run(tmp_path, "policy", "test", str(empty)).exit_code == 1
+
+
+def test_a_question_is_answered_here(tmp_path: Path, bundle: Path) -> None:
+    args = ("policy", "eval", "-", "--bundle", str(bundle), "--json")
+    denied = run(tmp_path, *args, input=json.dumps(ASKED))
+    assert denied.exit_code == 1
+    assert json.loads(denied.stdout)["decision"] == "deny"
+    wrong = run(tmp_path, *args, input=json.dumps({**ASKED, "approved": True}))
+    assert wrong.exit_code == 1
+    assert json.loads(wrong.stderr)["code"] == "malformed_question"
+    assert run(tmp_path, *args, input="not JSON").exit_code == 2
+
+
+def test_configuration_is_explained(tmp_path: Path) -> None:
+    result = run(tmp_path, "config", "check", "--json", CRYOGATE_SERVER_PORT="9000")
+    document = json.loads(result.stdout)
+    assert document["settings"]["server.port"]["value"] == "9000"
+    assert document["settings"]["state_dir"]["value"] == str(tmp_path)
+
+
+def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "cryogate.toml"
+    file.write_text("[server]\nprot = 1\n")
+    result = run(tmp_path, "config", "check", str(file))
+    assert result.exit_code == 1
+    assert "prot" in result.stderr
