@@ -1,0 +1,189 @@
+"""One server process: the state directory, the first start, the socket, and what to do next."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from cryogate.broker.registry import Registry
+from cryogate.config import Config, load
+from cryogate.domain.errors import Conflict, CryogateError
+from cryogate.policies import shipped_bundle
+from cryogate.tokens.keys import generate
+from cryogate.wiring import Deployment
+
+FIRST_OPERATOR = "admin"
+
+
+class StateUnsafe(CryogateError):
+    """The state directory cannot hold secrets as it is; says what to change."""
+
+
+def run_up(
+    config_path: Path | None, state_dir: Path | None, overrides: Mapping[str, object]
+) -> None:
+    """Serve until SIGTERM or SIGINT. Returns after the log's last head is signed.
+
+    Raises:
+        CryogateError: something cannot be used; the text says what and the way out.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    given = {"state_dir": str(state_dir)} if state_dir is not None else {}
+    config = load(config_path, overrides={**given, **overrides})
+    for warning in config.warnings():
+        print(f"WARNING: {warning}", file=sys.stderr)  # noqa: T201 - for the operator
+    prepare(config)
+    listener = _listen(config)
+    try:
+        with asyncio.Runner(loop_factory=_loop) as runner:
+            runner.run(_serve(config, listener))
+    finally:
+        listener.close()
+
+
+def prepare(config: Config) -> None:
+    """Make the state directory and its policy; refuse one that others can read.
+
+    Raises:
+        StateUnsafe: another owner, or open to others.
+    """
+    state = config.state
+    os.umask(0o077)
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = state.stat()
+    if found.st_uid != os.geteuid():
+        raise StateUnsafe(f"{state} belongs to another user")
+    if found.st_mode & 0o077:
+        raise StateUnsafe(f"{state} is open to others: chmod 700 {state}")
+    if not config.policy.bundle and not config.bundle.exists():
+        partial = state / "policy.new"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(shipped_bundle(), partial)
+        partial.rename(config.bundle)
+    config.heads.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _listen(config: Config) -> socket.socket:
+    host, port = config.server.host, config.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise StateUnsafe(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return listener
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+async def _serve(config: Config, listener: socket.socket) -> None:
+    port: int = listener.getsockname()[1]
+    base_url = config.base_url(port)
+    deployment = Deployment(config, base_url)
+    await deployment.open()
+    await first_operator(deployment.registry, config.state, base_url)
+    server = _Server(
+        uvicorn.Config(
+            deployment.app(),
+            http="httptools",
+            ws="none",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=30,
+        ),
+        config,
+        base_url,
+    )
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        (config.state / "server.json").unlink(missing_ok=True)
+
+
+async def first_operator(registry: Registry, state: Path, base_url: str) -> None:
+    """Make the first operator's key, once: in the state directory, readable by its owner only."""
+    path = state / "operator.jwk"
+    if path.exists():
+        return
+    key = generate()
+    document = {
+        "client_id": f"operator:{FIRST_OPERATOR}",
+        "url": None,
+        "jwk": key.private_jwk(),
+    }
+    try:
+        await registry.create_operator(
+            operator_id=FIRST_OPERATOR,
+            roles=("admin",),
+            jwk=key.public.jwk(),
+            actor="first-start",
+        )
+    except Conflict as error:
+        raise StateUnsafe(
+            f"{path} is gone, but operator {FIRST_OPERATOR} exists: restore the file from a backup"
+        ) from error
+    _write_private(path, document)
+
+
+def _write_private(path: Path, document: Mapping[str, Any]) -> None:
+    partial = path.with_suffix(".new")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump({k: v for k, v in document.items() if v is not None}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
+
+
+class _Server(uvicorn.Server):
+    """Tells where it listens once it does, and not before."""
+
+    def __init__(self, uvicorn_config: uvicorn.Config, config: Config, base_url: str) -> None:
+        super().__init__(uvicorn_config)
+        self._ours, self._base_url = config, base_url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See `uvicorn.Server.startup`."""
+        await super().startup(sockets)
+        if self.started:
+            found = {"url": self._base_url, "pid": os.getpid()}
+            _write_private(self._ours.state / "server.json", found)
+            print(_next_steps(self._ours, self._base_url), flush=True)  # noqa: T201
+
+
+def _next_steps(config: Config, base_url: str) -> str:
+    state = config.state
+    return f"""
+Cryogate listens on {base_url}
+  state   {state}
+  policy  {config.bundle}
+  store   {config.store_url.partition(":")[0]}
+
+What to do next, in another terminal (as this user):
+  cryogate agent create ghz-bot --owner you@example.org \\
+      --role qpu.submit-only --role qpu.read-aggregates --experiment ghz
+  cryogate experiment create ghz --purpose "First steps" --owner you@example.org \\
+      --agent ghz-bot --budget 5.00 --budget-shots 50000
+  cryogate job submit examples/ghz.qasm --as ghz-bot.json --wait
+"""
