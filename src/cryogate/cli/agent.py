@@ -74,7 +74,8 @@ def create(
 
     def human() -> None:
         say(f"created agent {name}; its credential is in {path} (keep it private)")
-        say(f"next: cryogate job submit CIRCUIT.qasm --as {path} --experiment EXPERIMENT --wait")
+        within = "" if experiment else " --experiment EXPERIMENT"
+        say(f"next: cryogate job submit CIRCUIT.qasm --as {path}{within} --wait")
 
     emit(settings, document, human)
 

@@ -26,13 +26,13 @@ def parse_cents(text: str) -> int:
 
 
 def show_cents(cents: object, currency: object) -> str:
-    """``1.23 USD``; a dash when the amount is not known."""
+    """``1.23 USD``; ``1.23`` where the currency goes without saying; a dash when not known."""
     if type(cents) is not int:
         return "-"
     try:
         return str(Money(cents, str(currency)))
     except ValueError:
-        return f"{cents}c"
+        return str(Money(cents, "XXX")).removesuffix(" XXX")
 
 
 class CentsParam(click.ParamType[int]):

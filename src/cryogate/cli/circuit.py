@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import fields as fields_of
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from cryogate.cli.options import As, Settings, command
-from cryogate.cli.output import emit, fields, note, table
+from cryogate.cli.output import emit, fields, table
+from cryogate.cli.records import pairs
 from cryogate.cli.safe_text import clean
 from cryogate.domain.errors import Malformed
 
 if TYPE_CHECKING:
-    from cryogate.circuits import Facts, Program
+    from cryogate.circuits import Program
 
 _FORMATS = click.Choice(["openqasm2", "openqasm3", "ionq.circuit.v1"])
 _PATH = click.Path(path_type=Path)
-_DRAWABLE = 2_000
 
 
 @click.group()
@@ -30,29 +28,51 @@ def group() -> None:
 
 @click.argument("file", type=_PATH)
 @click.option("--format", "notation", type=_FORMATS, help="Default: told from the first line.")
-@click.option("--svg", is_flag=True, help="Print a drawing as SVG instead.")
+@click.option("--limit", "limits", multiple=True, metavar="FACT=MOST", help="As depth=100.")
+@click.option("--gate", "gates", multiple=True, help="Allow these gates only; repeat for several.")
+@click.option("--svg", "as_svg", is_flag=True, help="Print a drawing as SVG instead.")
 @click.option("--draw", is_flag=True, help="Add a drawing in text.")
-def inspect(settings: Settings, file: Path, notation: str | None, svg: bool, draw: bool) -> None:
-    """Show FILE's facts and fingerprint, exactly as the gateway finds them."""
-    if svg and settings.as_json:
+def inspect(
+    settings: Settings,
+    file: Path,
+    notation: str | None,
+    limits: tuple[str, ...],
+    gates: tuple[str, ...],
+    as_svg: bool,
+    draw: bool,
+) -> None:
+    """Show FILE's facts and fingerprint, exactly as the gateway finds them.
+
+    A limit that is not kept exits 1.
+    """
+    from cryogate.circuits import drawing, inspection, svg
+    from cryogate.cli.failure import REFUSED
+
+    if as_svg and settings.as_json:
         raise click.UsageError("choose one of --json and --svg")
     program = load_program(file, notation)
-    if svg:
-        click.echo(_drawing("svg", program))
+    if as_svg:
+        click.echo(svg(program))
         return
-    facts = _plain(program.facts)
-    document: dict[str, Any] = {"circuit_sha256": program.fingerprint, "facts": facts}
+    try:
+        found = inspection(program, _limits(limits), set(gates) or None)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    document = {"circuit_sha256": found.pop("fingerprint"), **found}
 
     def human() -> None:
-        rows: list[tuple[str, object]] = [("circuit", program.fingerprint)]
-        fields(rows + [(name.replace("_", " "), value) for name, value in facts.items()])
+        rows: list[tuple[str, object]] = [("circuit", document["circuit_sha256"])]
+        rows += [(name.replace("_", " "), value) for name, value in document["facts"].items()]
+        rows += [(f"as {name}", value) for name, value in document["dialects"].items()]
+        fields(rows)
+        columns = ("limit", "allowed", "actual")
+        table(columns, [[v[column] for column in columns] for v in document["violations"]])
         if draw:
-            if program.facts.gates > _DRAWABLE:
-                note(f"not drawn: more than {_DRAWABLE} gates")
-            else:
-                click.echo(clean(_drawing("drawing", program), lines=True, limit=1 << 20))
+            click.echo(clean(drawing(program), lines=True, limit=1 << 20))
 
     emit(settings, document, human)
+    if document["violations"]:
+        click.get_current_context().exit(REFUSED)
 
 
 @click.argument("file", type=_PATH)
@@ -83,11 +103,11 @@ def similar(settings: Settings, file: Path, others: tuple[Path, ...]) -> None:
     )
 
 
-def _plain(facts: Facts) -> dict[str, Any]:
-    found = {field.name: getattr(facts, field.name) for field in fields_of(facts)}
-    return {
-        name: dict(value) if isinstance(value, Mapping) else value for name, value in found.items()
-    }
+def _limits(texts: tuple[str, ...]) -> dict[str, int]:
+    found = pairs(texts)
+    if not all(type(value) is int for value in found.values()):
+        raise click.UsageError("a limit is FACT=MOST, as depth=100")
+    return {name: int(value) for name, value in found.items()}
 
 
 def load_program(file: Path, notation: str | None) -> Program:
@@ -118,17 +138,6 @@ async def _load(source: bytes, notation: str) -> Program:
         return await load(source, Format(notation), None, pool)
     finally:
         await pool.close()
-
-
-def _drawing(kind: str, program: Program) -> str:
-    from importlib import import_module
-
-    try:
-        draw = getattr(import_module("cryogate.circuits.drawing"), kind)
-    except (ImportError, AttributeError):
-        raise Malformed("no_drawing", "drawings are not in this build") from None
-    text: str = draw(program)
-    return text
 
 
 command(group, "inspect", As.NOBODY)(inspect)

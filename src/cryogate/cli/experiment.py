@@ -8,7 +8,7 @@ import click
 
 from cryogate.cli.amounts import CENTS, show_cents
 from cryogate.cli.options import As, Settings, command
-from cryogate.cli.output import emit, fields, show
+from cryogate.cli.output import emit, fields
 from cryogate.cli.records import BASE, listed, paged, revoke
 from cryogate.cli.times import TIME
 
@@ -169,20 +169,14 @@ def _human(found: dict[str, Any]) -> None:
         "allowed_backends",
         "release",
     )
-    fields([(label, found.get(label)) for label in names])
+    rows: list[tuple[str, object]] = [(label, found.get(label)) for label in names]
     budget = found.get("budget")
     if isinstance(budget, dict):
         money = budget.get("currency")
         left, limit = (show_cents(budget.get(f"{part}_cents"), money) for part in ("left", "limit"))
-        fields(
-            [
-                ("budget", f"{left} left of {limit}"),
-                (
-                    "shots",
-                    f"{show(budget.get('left_shots'))} left of {show(budget.get('limit_shots'))}",
-                ),
-            ]
-        )
+        shots, most = budget.get("left_shots"), budget.get("limit_shots")
+        rows += [("budget", f"{left} left of {limit}"), ("shots", f"{shots} left of {most}")]
+    fields(rows)
 
 
 for _name, _body in (

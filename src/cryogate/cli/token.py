@@ -32,26 +32,22 @@ def show_(settings: Settings) -> None:
     }
 
     def human() -> None:
-        fields(
-            [
-                ("agent", client.client_id),
-                ("expires", f"{document['expires_at']}, {token.life_s} s after it was made"),
-            ]
-        )
+        rows: list[tuple[str, object]] = [
+            ("agent", client.client_id),
+            ("expires", f"{document['expires_at']}, {token.life_s} s after it was made"),
+        ]
         for item in granted:
-            cost = show_cents(item.get("max_cost_cents"), item.get("currency") or "")
-            fields(
-                [
-                    ("experiment", item.get("experiment_id")),
-                    ("backends", item.get("allowed_backends")),
-                    ("gates", item.get("allowed_gate_set")),
-                    ("shots per job", item.get("max_shots")),
-                    ("shots in all", item.get("max_total_shots")),
-                    ("jobs", item.get("max_jobs")),
-                    ("cost at most", cost),
-                    ("results", item.get("results")),
-                ]
-            )
+            rows += [
+                ("experiment", item.get("experiment_id")),
+                ("backends", item.get("allowed_backends")),
+                ("gates", item.get("allowed_gate_set")),
+                ("shots per job", item.get("max_shots")),
+                ("shots in all", item.get("max_total_shots")),
+                ("jobs", item.get("max_jobs")),
+                ("cost at most", show_cents(item.get("max_cost_cents"), item.get("currency"))),
+                ("results", item.get("results")),
+            ]
+        fields(rows)
 
     emit(settings, document, human)
 

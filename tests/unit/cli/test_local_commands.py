@@ -45,6 +45,23 @@ def test_inspect_shows_what_the_gateway_finds(tmp_path: Path) -> None:
     assert "cx=1, h=1" in text
 
 
+def test_limits_and_drawings(tmp_path: Path) -> None:
+    path = tmp_path / "ghz.qasm"
+    path.write_text(GHZ)
+    kept = run(tmp_path, "circuit", "inspect", str(path), "--limit", "qubits=2", "--gate", "h",
+               "--gate", "cx")  # fmt: skip
+    assert kept.exit_code == 0, kept.output
+    broken = run(tmp_path, "circuit", "inspect", str(path), "--limit", "qubits=1", "--json")
+    assert broken.exit_code == 1
+    [violation] = json.loads(broken.stdout)["violations"]
+    assert (violation["limit"], violation["actual"]) == ("qubits", 2)
+    assert run(tmp_path, "circuit", "inspect", str(path), "--limit", "qbits=1").exit_code == 2
+    assert run(tmp_path, "circuit", "inspect", str(path), "--limit", "qubits=x").exit_code == 2
+    assert "q0:" in run(tmp_path, "circuit", "inspect", str(path), "--draw").stdout
+    assert run(tmp_path, "circuit", "inspect", str(path), "--svg").stdout.startswith("<svg")
+    assert run(tmp_path, "circuit", "inspect", str(path), "--svg", "--json").exit_code == 2
+
+
 @pytest.mark.parametrize(
     "source",
     ["", "OPENQASM 2.0;\nqreg q[", "OPENQASM 3;\ndefcal x q {}", "OPENQASM 2.0;\n\x1b[2Jx;"],
