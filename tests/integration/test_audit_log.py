@@ -226,6 +226,8 @@ class Flaky(SqliteStore):
     fail: str = ""
 
     async def fetch(self, query: str, params: Mapping[str, SqlValue]) -> Sequence[Row]:
+        if self.fail == "defect":
+            raise RuntimeError
         if self.fail == "fetch":
             raise StoreUnavailable("no answer")
         return await super().fetch(query, params)
@@ -288,6 +290,20 @@ async def test_run_outlives_an_unreachable_database_and_says_so(
     await log.close()
     await running
     assert log.published_size == 2
+    await store.close()
+
+
+@pytest.mark.attack("L3")
+async def test_run_that_ends_by_a_defect_leaves_its_trouble_behind(
+    tmp_path: Path, new_log: NewLog
+) -> None:
+    store = await flaky(tmp_path)
+    log = new_log(store)
+    await log.start()
+    store.fail = "defect"
+    with pytest.raises(RuntimeError):
+        await log.run()
+    assert log.trouble == "RuntimeError"
     await store.close()
 
 

@@ -157,8 +157,9 @@ class AuditLog:
                 await self.tick()
             except (Unavailable, GuardFailed) as error:
                 self._trouble = str(error)
-            except LogIntegrityError as error:
-                self._trouble = str(error)
+            except Exception as error:
+                # Nothing is sequenced any more: readiness must not look away.
+                self._trouble = str(error) or type(error).__name__
                 raise
             else:
                 self._trouble = None
