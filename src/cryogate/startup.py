@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -44,6 +45,9 @@ def run_up(
     for warning in config.warnings():
         print(f"WARNING: {warning}", file=sys.stderr)  # noqa: T201 - for the operator
     prepare(config)
+    # uvicorn raises a caught signal again once it has shut down; by then it has been obeyed
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     listener = _listen(config)
     try:
         with asyncio.Runner(loop_factory=_loop) as runner:
