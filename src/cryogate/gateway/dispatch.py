@@ -1,0 +1,333 @@
+"""The dispatcher: claims jobs in batches, keeps its claims, and sweeps what must end.
+
+One turn of the loop:
+
+ (1) sweep, when due: jobs that something revokes, parked jobs whose approval can no longer come,
+     and jobs whose claimant is gone (P2)
+ (2) claim queued jobs, oldest first, no more than there is room for
+ (3) each claimed job is carried in a task of its own (`dispatch_watch.carry`)
+
+Claims are renewed by a task of its own, so that a slow turn never lets one run out. A turn that
+fails is logged and tried again: nothing here may stop the loop but `close`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import msgspec
+
+from cryogate.domain.errors import CryogateError, Unavailable
+from cryogate.domain.jobs import JobState
+from cryogate.gateway.changes import JobChanges
+from cryogate.gateway.dispatch_batch import Batcher
+from cryogate.gateway.dispatch_desk import Desk, DispatchLimits, Hand, Leases, Lost, Stop, log
+from cryogate.gateway.dispatch_job import CANCEL_MARK, REVOKE_MARK, Job, job_of
+from cryogate.gateway.dispatch_stop import cancel, expire_overdue, revoke_all
+from cryogate.gateway.dispatch_watch import carry
+from cryogate.gateway.standing import number, text
+from cryogate.ports.budgets import Ledger
+from cryogate.ports.clock import Clock
+from cryogate.ports.credentials import LeaseIssuer
+from cryogate.ports.provider import Provider
+from cryogate.ports.revocations import RevocationView
+from cryogate.ports.store import Row, SqlValue, Statement, Store, UnitOfWork
+
+__all__ = ["DispatchLimits", "Dispatcher"]
+
+_MARKS = {
+    CANCEL_MARK: Stop(JobState.CANCELLED, "cancelled"),
+    REVOKE_MARK: Stop(JobState.REVOKED, "revoked"),
+}
+
+
+class Dispatcher:
+    """Carries accepted jobs to their providers and to their end.
+
+    ``replica_id`` names this replica in claims; a later process with the same id takes over the
+    claims of its dead predecessor at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        providers: Mapping[str, Provider],
+        leases: LeaseIssuer,
+        ledger: Ledger,
+        revocations: RevocationView,
+        changes: JobChanges,
+        replica_id: str,
+        limits: DispatchLimits | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._limits = limits = limits or DispatchLimits()
+        self._prefix = f"{replica_id}/"
+        self._desk = Desk(
+            store=store,
+            clock=clock,
+            providers=providers,
+            leases=Leases(leases, clock, limits.lease_ttl_s),
+            ledger=ledger,
+            revocations=revocations,
+            changes=changes,
+            limits=limits,
+            owner=self._prefix + secrets.token_hex(8),
+            batcher=Batcher(store, most=limits.batch),
+            sleep=sleep,
+            wake_in=self._wake_in,
+        )
+        self._hands: dict[str, Hand] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._wake = asyncio.Event()
+        self._closing = self._full = False
+        self._swept_ms: int | None = None
+        self._full_ms: int | None = None
+        self._newest = -1
+
+    # -- life --------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Free the claims of this replica's earlier process.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        params: dict[str, SqlValue] = {
+            "prefix": self._prefix,
+            "prefix_length": len(self._prefix),
+            "owner": self._desk.owner,
+        }
+        await self._write("dispatch_expire_predecessor", params)
+
+    async def run(self) -> None:
+        """Dispatch until `close`."""
+        renewing = asyncio.create_task(self._keep_claims(), name="dispatch claims")
+        failures = 0
+        try:
+            while not self._closing:
+                self._wake.clear()
+                try:
+                    more = await self.turn()
+                    failures = 0
+                except Unavailable as error:
+                    failures += 1
+                    log.warning("dispatch waits: %s", error)
+                    more = False
+                except Exception:
+                    failures += 1
+                    log.exception("a turn of dispatch failed")
+                    more = False
+                if more and not self._closing:
+                    continue
+                wait_ms = self._desk.retry_ms(failures) if failures else self._limits.idle_ms
+                await self._rest(wait_ms)
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+
+    async def turn(self) -> bool:
+        """Sweep if due and claim what there is room for. True when more may be waiting.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        await self._sweep_if_due()
+        return await self._claim()
+
+    async def settled(self) -> None:
+        """Return when every job in hand has been put down."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks.values()))
+
+    def poke(self) -> None:
+        """Look for work now; cheap, and safe to call at any time."""
+        self._wake.set()
+
+    async def cancel(self, job_id: str, actor: str) -> None:
+        """End a waiting job now, or ask for the end of one at a vendor. Ended jobs stay ended.
+
+        Raises:
+            NotFound: no such job.
+            StoreUnavailable: the database did not answer.
+        """
+        if await cancel(self._desk, job_id, actor):
+            self._ask(job_id, Stop(JobState.CANCELLED, "cancelled", actor))
+
+    async def close(self) -> None:
+        """Claim nothing more, let calls under way end, give the rest back. May be called twice."""
+        if self._closing:
+            return
+        self._closing = True
+        self._wake.set()
+        sending = [self._tasks[j] for j, hand in self._hands.items() if not hand.at_vendor]
+        if sending:
+            await asyncio.wait(sending, timeout=self._limits.drain_ms / 1000)
+        left = list(self._hands)
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            if left:
+                params: dict[str, SqlValue] = {"jobs": _json(left), "owner": self._desk.owner}
+                await self._write("dispatch_let_go", params)
+        except CryogateError as error:
+            log.warning("claims were not given back, they run out: %s", error)
+        await self._desk.leases.end()
+
+    # -- claims ------------------------------------------------------------------------------
+
+    async def _claim(self) -> bool:
+        now_ms, limits = self._desk.clock.now_ms(), self._limits
+        sending = Counter(h.job.scheme for h in self._hands.values() if not h.at_vendor)
+        busy = [scheme for scheme, count in sending.items() if count >= limits.per_scheme]
+        room = [limits.per_scheme - n for n in sending.values() if n < limits.per_scheme]
+        most = min([limits.batch, limits.in_hand - len(self._hands), limits.per_scheme, *room])
+        self._full = bool(busy) or most < 1
+        if self._closing or most < 1:
+            return False
+        if not await self._desk.store.fetch("dispatch_due", {"now_ms": now_ms}):
+            return False
+        params: dict[str, SqlValue] = {"busy": _json(busy), "now_ms": now_ms}
+        rows = await self._claimed("dispatch_claim_queued", params, now_ms, most)
+        await self._take(rows)
+        return len(rows) == most
+
+    async def _claim_orphans(self, now_ms: int) -> None:
+        most = min(self._limits.batch, self._limits.in_hand - len(self._hands))
+        if self._closing or most < 1:
+            return
+        params: dict[str, SqlValue] = {"expired_ms": now_ms - self._limits.claim_grace_ms}
+        await self._take(await self._claimed("dispatch_claim_orphans", params, now_ms, most))
+
+    async def _claimed(
+        self, name: str, params: dict[str, SqlValue], now_ms: int, most: int
+    ) -> Sequence[Row]:
+        params |= {
+            "owner": self._desk.owner,
+            "until_ms": now_ms + self._limits.claim_ms,
+            "most": most,
+            "inline": self._limits.inline_program,
+        }
+        return await self._write(name, params)
+
+    async def _write(self, name: str, params: dict[str, SqlValue]) -> Sequence[Row]:
+        work = UnitOfWork((Statement(name, params, rows=None),))
+        return (await self._desk.store.commit(work))[0]
+
+    async def _take(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            try:
+                job = job_of(row)
+            except msgspec.ValidationError:
+                log.critical("%s: its row cannot be read", row["job_id"], exc_info=True)
+                continue
+            earlier = self._tasks.get(job.job_id)
+            if earlier is not None:
+                # Our own claim had run out. Two tasks must never carry the same job.
+                earlier.cancel()
+                await asyncio.gather(earlier, return_exceptions=True)
+            self._begin(job)
+
+    def _begin(self, job: Job) -> None:
+        hand = Hand(job, asyncio.get_running_loop().create_future())
+        task = asyncio.create_task(self._carry(hand), name=job.job_id)
+        self._hands[job.job_id], self._tasks[job.job_id] = hand, task
+        task.add_done_callback(lambda _: self._put_down(job.job_id, hand))
+
+    async def _carry(self, hand: Hand) -> None:
+        job_id = hand.job.job_id
+        try:
+            await carry(self._desk, hand)
+        except Lost:
+            log.info("%s: not ours any more", job_id)
+        except Unavailable as error:
+            log.warning("%s: put down until its claim ends: %s", job_id, error)
+        except Exception:
+            log.exception("%s: put down until its claim ends", job_id)
+
+    def _put_down(self, job_id: str, hand: Hand) -> None:
+        if self._hands.get(job_id) is not hand:
+            return
+        del self._hands[job_id], self._tasks[job_id]
+        if self._full:
+            self._full = False
+            self._wake.set()
+
+    # -- keeping claims ----------------------------------------------------------------------
+
+    async def _keep_claims(self) -> None:
+        while True:
+            await self._desk.pause(self._limits.renew_ms)
+            try:
+                await self.renew()
+            except Unavailable as error:
+                log.warning("claims not renewed: %s", error)
+            except Exception:
+                log.exception("claims not renewed")
+
+    async def renew(self) -> None:
+        """Renew every claim, and hear what other replicas ask of the jobs in hand.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        held = sorted(self._hands)
+        for start in range(0, len(held), self._limits.batch):
+            until_ms = self._desk.clock.now_ms() + self._limits.claim_ms
+            params: dict[str, SqlValue] = {
+                "jobs": _json(held[start : start + self._limits.batch]),
+                "owner": self._desk.owner,
+                "until_ms": until_ms,
+            }
+            for row in await self._write("dispatch_renew", params):
+                mark = _MARKS.get(str(row["failure"]))
+                if mark is not None:
+                    self._ask(text(row, "job_id"), mark)
+
+    def _ask(self, job_id: str, stop: Stop) -> None:
+        hand = self._hands.get(job_id)
+        if hand is not None:
+            hand.ask(stop)
+
+    # -- sweeps ------------------------------------------------------------------------------
+
+    async def _sweep_if_due(self) -> None:
+        now_ms = self._desk.clock.now_ms()
+        if self._swept_ms is not None and now_ms - self._swept_ms < self._limits.sweep_ms:
+            return
+        await self._sweep(now_ms)
+        self._swept_ms = now_ms
+
+    async def _sweep(self, now_ms: int) -> None:
+        row = await self._desk.store.fetch_one("dispatch_newest_revocation", {})
+        newest = 0 if row is None else number(row, "newest")
+        full = self._full_ms is None or now_ms - self._full_ms >= self._limits.full_sweep_ms
+        if full or newest != self._newest:
+            for job_id in await revoke_all(self._desk):
+                self._ask(job_id, _MARKS[REVOKE_MARK])
+            self._newest, self._full_ms = newest, now_ms
+        await expire_overdue(self._desk)
+        await self._claim_orphans(now_ms)
+
+    # -- waiting -----------------------------------------------------------------------------
+
+    async def _rest(self, ms: int) -> None:
+        try:
+            async with asyncio.timeout(ms / 1000):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _wake_in(self, ms: int) -> None:
+        if not self._closing:
+            asyncio.get_running_loop().call_later(ms / 1000, self._wake.set)
+
+
+def _json(values: Sequence[str]) -> str:
+    return msgspec.json.encode(values).decode()

@@ -1,0 +1,233 @@
+"""What every job in hand shares: store, providers, leases, limits; and how waits grow."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from cryogate.circuits import Program
+from cryogate.domain.events import Event
+from cryogate.domain.jobs import JobState
+from cryogate.gateway.changes import JobChanges
+from cryogate.gateway.dispatch_batch import Batcher
+from cryogate.gateway.dispatch_job import Job
+from cryogate.ports.budgets import Ledger
+from cryogate.ports.clock import Clock
+from cryogate.ports.credentials import Lease, LeaseIssuer
+from cryogate.ports.provider import Provider
+from cryogate.ports.revocations import RevocationView
+from cryogate.ports.store import Statement, Store, StoreUnavailable, UnitOfWork
+
+log = logging.getLogger("cryogate.dispatch")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchLimits:
+    """Times in milliseconds.
+
+    ``claim_ms`` must be several times ``submit_timeout_ms``: a claimant whose claim has run out
+    must be past its vendor call, or its successor could ask the vendor too early.
+    """
+
+    claim_ms: int = 60_000
+    claim_grace_ms: int = 5_000
+    renew_ms: int = 5_000
+    sweep_ms: int = 2_000
+    full_sweep_ms: int = 30_000
+    idle_ms: int = 500
+    submit_timeout_ms: int = 20_000
+    call_timeout_ms: int = 20_000
+    quiet_ms: int = 2_000
+    drain_ms: int = 5_000
+    retry_min_ms: int = 500
+    retry_max_ms: int = 60_000
+    poll_min_ms: int = 250
+    poll_max_ms: int = 15_000
+    max_attempts: int = 6
+    lease_ttl_s: int = 300
+    batch: int = 128
+    per_scheme: int = 256
+    in_hand: int = 10_000
+    inline_program: int = 65_536
+
+    def __post_init__(self) -> None:
+        if self.claim_ms < 2 * self.submit_timeout_ms or self.claim_ms < 2 * self.renew_ms:
+            raise ValueError("claim_ms must be at least twice submit_timeout_ms and renew_ms")
+        if min(self.batch, self.per_scheme, self.in_hand, self.max_attempts) < 1:
+            raise ValueError("batch, per_scheme, in_hand and max_attempts must be at least 1")
+
+
+async def first_of(*waits: asyncio.Future[Any]) -> None:
+    """Return when one of them is done; the others go on."""
+    await asyncio.wait(set(waits), return_when=asyncio.FIRST_COMPLETED)
+
+
+class Stop(NamedTuple):
+    """Why a job in hand must end: the state it ends in, the reason, who asked."""
+
+    state: JobState
+    failure: str
+    actor: str | None = None
+
+
+class Lost(Exception):
+    """The claim is another replica's now, or the job has ended: put it down, write nothing."""
+
+
+@dataclass(slots=True, eq=False)
+class Hand:
+    """A claimed job in this process. ``at_vendor``: it is not, or no longer, being sent."""
+
+    job: Job
+    stop: asyncio.Future[Stop]
+    at_vendor: bool = False
+    on_arrival: Callable[[], None] | None = None
+    clbits: int | None = None
+    alarmed: bool = False
+
+    def arrive(self) -> None:
+        """The job is at its vendor: it needs a watcher now, and no place among those sent."""
+        self.at_vendor = True
+        arrived, self.on_arrival = self.on_arrival, None
+        if arrived is not None:
+            arrived()
+
+    def ask(self, stop: Stop) -> None:
+        """Ask the job to end; the first asker is heard."""
+        if not self.stop.done():
+            self.stop.set_result(stop)
+
+    @property
+    def asked(self) -> Stop | None:
+        """The stop that was asked for, if any."""
+        return self.stop.result() if self.stop.done() else None
+
+
+class Leases:
+    """Leases by scheme and experiment, used again until shortly before they end."""
+
+    _MARGIN_MS = 30_000
+
+    def __init__(self, issuer: LeaseIssuer, clock: Clock, ttl_s: int) -> None:
+        self._issuer = issuer
+        self._clock = clock
+        self._ttl_s = ttl_s
+        self._held: dict[tuple[str, str], Lease] = {}
+        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+
+    async def get(self, scheme: str, experiment_id: str) -> Lease:
+        """A lease that is good for at least one vendor call.
+
+        Raises:
+            LeaseUnavailable: there is none to be had.
+        """
+        key = (scheme, experiment_id)
+        lease = self._fresh(key)
+        if lease is not None:
+            return lease
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            lease = self._fresh(key)
+            if lease is None:
+                self._prune()
+                lease = await self._issuer.lease(scheme, experiment_id, self._ttl_s)
+                self._held[key] = lease
+            return lease
+
+    def _fresh(self, key: tuple[str, str]) -> Lease | None:
+        lease = self._held.get(key)
+        if lease is None or lease.expires_ms - self._MARGIN_MS <= self._clock.now_ms():
+            return None
+        return lease
+
+    def _prune(self) -> None:
+        now_ms = self._clock.now_ms()
+        for key in [k for k, lease in self._held.items() if lease.expires_ms <= now_ms]:
+            del self._held[key]
+            lock = self._locks.get(key)
+            if lock is not None and not lock.locked():
+                del self._locks[key]
+
+    async def end(self, experiment_id: str | None = None) -> None:
+        """Revoke the leases of one experiment, or all. A lease that cannot be ended is logged."""
+        for key in [k for k in self._held if experiment_id in (None, k[1])]:
+            lease = self._held.pop(key)
+            try:
+                await self._issuer.revoke(lease.lease_id)
+            except Exception:
+                log.exception("lease %s could not be revoked; it ends by itself", lease.lease_id)
+
+
+@dataclass(slots=True, kw_only=True)
+class Desk:
+    """Shared by all jobs in hand. ``owner`` names this process in claims."""
+
+    store: Store
+    clock: Clock
+    providers: Mapping[str, Provider]
+    leases: Leases
+    ledger: Ledger
+    revocations: RevocationView
+    changes: JobChanges
+    limits: DispatchLimits
+    owner: str
+    batcher: Batcher
+    sleep: Callable[[float], Awaitable[None]]
+    wake_in: Callable[[int], None]
+    random: random.Random = field(default_factory=random.SystemRandom)
+    programs: dict[str, Program] = field(default_factory=dict)
+
+    def retry_ms(self, attempt: int) -> int:
+        """How long to wait before attempt ``attempt + 1``: doubling, with jitter, bounded."""
+        return self._grow(self.limits.retry_min_ms, self.limits.retry_max_ms, attempt)
+
+    def poll_ms(self, polls: int) -> int:
+        """How long to wait before asking a vendor again."""
+        return self._grow(self.limits.poll_min_ms, self.limits.poll_max_ms, polls)
+
+    def _grow(self, low: int, high: int, step: int) -> int:
+        top = min(high, low << min(max(step - 1, 0), 16))
+        return int(top * self.random.uniform(0.5, 1.0))
+
+    async def pause(self, ms: int, hand: Hand | None = None) -> None:
+        """Wait, at most until the job is asked to stop."""
+        if hand is None:
+            await self.sleep(ms / 1000)
+            return
+        timer = asyncio.ensure_future(self.sleep(ms / 1000))
+        try:
+            await first_of(timer, hand.stop)
+        finally:
+            timer.cancel()
+
+    async def commit(self, work: UnitOfWork, order: str | None) -> None:
+        """Make a move that has already happened outside durable, however long the store is away.
+
+        Raises:
+            GuardFailed: the move is not ours to make.
+        """
+        attempt = 0
+        while True:
+            try:
+                await self.batcher.commit(work, order)
+            except StoreUnavailable:
+                attempt += 1
+                log.warning("the store is away; a finished move waits", exc_info=attempt == 1)
+                await self.pause(self.retry_ms(attempt))
+            else:
+                return
+
+    def fenced(self, job: Job, name: str, guard: str, **params: str | int | None) -> Statement:
+        """A statement on a job that this process claims, under the claim's fence."""
+        return Statement(
+            name,
+            {"job_id": job.job_id, "owner": self.owner, "fence": job.claim_fence, **params},
+            guard=guard,
+        )
+
+    async def alarm(self, *events: Event) -> None:
+        """Record events that change no row."""
+        await self.commit(UnitOfWork((), events), None)

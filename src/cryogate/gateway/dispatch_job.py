@@ -1,0 +1,108 @@
+"""A claimed job: the columns that dispatch acts on, and what derives from them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cryogate.domain.events import Event, Outcome
+from cryogate.domain.experiments import Release
+from cryogate.domain.jobs import JobState
+from cryogate.domain.money import Money
+from cryogate.ports.budgets import Hold
+from cryogate.ports.revocations import Subject
+from cryogate.ports.store import Row
+
+#: Marks in ``jobs.failure`` of a job at a vendor that is asked to stop; they survive a crash.
+CANCEL_MARK, REVOKE_MARK = "cancel_requested", "revoked"
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One row. ``program`` is None when it is too long to come with the claim."""
+
+    job_id: str
+    agent_id: str
+    owner: str
+    experiment_id: str
+    token_id: str
+    token_issued_ms: int
+    session_id: str | None
+    backend: str
+    shots: int
+    state: JobState
+    circuit_sha256: str
+    program: str | None
+    results: Release
+    currency: str
+    cost_bound_cents: int
+    policy_digest: str
+    approval_id: str | None
+    vendor_id: str | None
+    failure: str | None
+    claim_fence: int
+    updated_ms: int
+
+    @property
+    def scheme(self) -> str:
+        """The provider's scheme: what stands before the colon of the backend's name."""
+        return self.backend.partition(":")[0]
+
+    def hold(self) -> Hold:
+        """What the job holds, exactly as it was reserved."""
+        return Hold(
+            self.job_id, self.experiment_id, self.token_id, self.session_id,
+            Money(self.cost_bound_cents, self.currency), self.shots,
+        )  # fmt: skip
+
+    def subject(self) -> Subject:
+        """Everything by which the job could have been revoked."""
+        return Subject(
+            self.token_id, self.agent_id, self.owner, self.experiment_id,
+            self.token_issued_ms, self.session_id,
+        )  # fmt: skip
+
+    def event(
+        self,
+        action: str,
+        outcome: Outcome,
+        now_ms: int,
+        *,
+        reasons: tuple[str, ...] | None = None,
+        cost_actual_cents: int | None = None,
+        runtime_ms: int | None = None,
+        actor: str | None = None,
+    ) -> Event:
+        """An audit event about this job."""
+        return Event(
+            timestamp_ms=now_ms,
+            action=action,
+            outcome=outcome,
+            agent_id=self.agent_id,
+            human_owner=self.owner,
+            experiment_id=self.experiment_id,
+            circuit_sha256=self.circuit_sha256,
+            qpu=self.backend,
+            shots=self.shots,
+            token_id=self.token_id,
+            session_id=self.session_id,
+            job_id=self.job_id,
+            cost_estimate_cents=self.cost_bound_cents,
+            cost_actual_cents=cost_actual_cents,
+            currency=self.currency,
+            runtime_ms=runtime_ms,
+            policy_digest=self.policy_digest or None,
+            decision_reasons=reasons,
+            approval_id=self.approval_id,
+            actor_chain=None if actor is None else (actor,),
+        )
+
+
+_COLUMNS = Job.__struct_fields__
+
+
+def job_of(row: Row) -> Job:
+    """The job of a row, every column checked for its type.
+
+    Raises:
+        msgspec.ValidationError: the row is not one that this program wrote.
+    """
+    return msgspec.convert({name: row[name] for name in _COLUMNS}, Job)

@@ -1,0 +1,275 @@
+"""From a claim to the vendor's receipt.
+
+Why a job runs once, and only if it may:
+
+ (1) The stored program's SHA-256 is the one that was checked, priced and approved, and reading
+     it gives the same text again; the vendor gets that program and no other text (C5).
+ (2) Nothing revokes the job: asked of this process's view, and again by the database inside the
+     statement that lets it go (R2, R3).
+ (3) The intent event is on disk before the vendor hears of the job (L3). The claim names a
+     fence, so only its holder can write the intent (P2).
+ (4) A call that may have reached the vendor is never repeated before the vendor has said that
+     it does not have the job (B2). The call ends well before the claim does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+
+from cryogate.circuits import CircuitError, Program
+from cryogate.domain.errors import Unavailable
+from cryogate.domain.events import Outcome
+from cryogate.domain.jobs import JobState
+from cryogate.gateway.dispatch_desk import Desk, Hand, Lost, Stop, log
+from cryogate.gateway.reconcile import locate
+from cryogate.gateway.settle import FENCE, Ending, printable, unit
+from cryogate.ports.provider import Provider, ProviderError, Submission
+from cryogate.ports.store import GuardFailed, StoreUnavailable, UnitOfWork
+
+_GATE = "dispatch.gate"
+_MAX_VENDOR_ID = 256
+_PROGRAMS = 256
+_REVOKED = Stop(JobState.REVOKED, "revoked")
+_CLOSED = Stop(JobState.EXPIRED, "experiment_closed")
+
+
+class NotSent(Exception):
+    """The vendor surely does not have the job; whether it may be tried again."""
+
+    def __init__(self, reason: str, *, retryable: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retryable = retryable
+
+
+async def program_of(desk: Desk, hand: Hand) -> Program | None:
+    """(1): the checked program, or None when what is stored is not it."""
+    job = hand.job
+    known = desk.programs.get(job.circuit_sha256)
+    text = job.program
+    if text is None:
+        row = await desk.store.fetch_one("dispatch_program", {"job_id": job.job_id})
+        stored = None if row is None else row["program"]
+        text = stored if isinstance(stored, str) else ""
+    data = text.encode()
+    if hashlib.sha256(data).hexdigest() != job.circuit_sha256:
+        return None
+    if known is not None and known.fingerprint == job.circuit_sha256:
+        return known
+    try:
+        program = Program.from_bytes(data)
+    except CircuitError:
+        return None
+    return program if program.fingerprint == job.circuit_sha256 else None
+
+
+def remember(desk: Desk, program: Program) -> None:
+    """Keep a parsed program for a while: the same one is usually sent soon."""
+    if len(program.to_bytes()) <= desk.limits.inline_program:
+        desk.programs[program.fingerprint] = program
+        while len(desk.programs) > _PROGRAMS:
+            del desk.programs[next(iter(desk.programs))]
+
+
+async def intend(desk: Desk, hand: Hand, provider: Provider) -> Submission | None:
+    """(1) to (3): the submission that may now be made, or None when there is none to make.
+
+    Raises:
+        Lost: the job is not ours any more.
+    """
+    job = hand.job
+    program = await program_of(desk, hand)
+    if program is None:
+        await _alarmed(desk, hand)
+        return None
+    stop = hand.asked or standing(desk, hand)
+    if isinstance(stop, Stop):
+        await end(desk, hand, Ending(stop.state, stop.failure), stop.actor)
+        return None
+    if stop is False:
+        await _postpone(desk, hand)
+        return None
+    now_ms = desk.clock.now_ms()
+    work = UnitOfWork(
+        (
+            desk.fenced(
+                job, "dispatch_intend", _GATE,
+                until_ms=now_ms + desk.limits.claim_ms, now_ms=now_ms,
+            ),
+        ),
+        (job.event("job.dispatching", Outcome.INTENT, now_ms),),
+    )  # fmt: skip
+    try:
+        await desk.batcher.commit(work, job.experiment_id)
+    except GuardFailed:
+        await _refused(desk, hand)
+        return None
+    except StoreUnavailable as error:
+        # Perhaps the intent is on disk, perhaps not: nothing is sent, and the claim runs out.
+        raise Lost from error
+    hand.clbits = program.clbits
+    remember(desk, program)
+    if desk.clock.now_ms() - now_ms > desk.limits.claim_ms // 2:
+        raise Lost  # this process stood still; its claim may end during the call
+    return Submission(
+        job.job_id, job.backend, program, job.shots, job.experiment_id, job.cost_bound_cents
+    )
+
+
+def standing(desk: Desk, hand: Hand) -> Stop | bool:
+    """(2): a `Stop` if revoked, False if that cannot be told now, True if the job may go on."""
+    try:
+        if desk.revocations.revoked(hand.job.subject()) is not None:
+            return _REVOKED
+    except Unavailable:
+        return False
+    return True
+
+
+async def send(desk: Desk, hand: Hand, provider: Provider, submission: Submission) -> str:
+    """(4): the vendor's id for the job.
+
+    Raises:
+        NotSent: the vendor surely does not have it.
+    """
+    job, limits = hand.job, desk.limits
+    # The intent took a commit; what happened meanwhile still counts.
+    if hand.asked is not None or standing(desk, hand) is not True:
+        raise NotSent("stopped_before_sending", retryable=True)
+    try:
+        lease = await desk.leases.get(job.scheme, job.experiment_id)
+    except Unavailable as error:
+        raise NotSent("no_credential", retryable=True) from error
+    try:
+        async with asyncio.timeout(limits.submit_timeout_ms / 1000):
+            vendor_id = await provider.submit(submission, lease)
+        return receipt(vendor_id)
+    except ProviderError as error:
+        log.warning("%s: %s", job.job_id, error.detail)
+        if not error.sent:
+            raise NotSent(printable(error.detail), retryable=error.retryable) from error
+        retryable, reason = error.retryable, printable(error.detail)
+    except Exception as error:
+        log.warning("%s: the vendor call ended without an answer: %r", job.job_id, error)
+        retryable, reason = True, "no_answer"
+    found = await locate(desk, hand, provider, desk.clock.now_ms())
+    if found is None:
+        raise NotSent(reason, retryable=retryable)
+    return receipt(found)
+
+
+def receipt(vendor_id: object) -> str:
+    """A vendor id as it may be stored.
+
+    Raises:
+        ValueError: not a short printable string.
+    """
+    if type(vendor_id) is not str or not 0 < len(vendor_id) <= _MAX_VENDOR_ID:
+        raise ValueError("the vendor's id is no short text")
+    if printable(vendor_id) != vendor_id:
+        raise ValueError("the vendor's id is not printable")
+    return vendor_id
+
+
+async def not_sent(desk: Desk, hand: Hand, failure: NotSent) -> None:
+    """Back into the queue, or to an end; the whole hold goes back in the latter case."""
+    job, limits = hand.job, desk.limits
+    stop = hand.asked or standing(desk, hand)
+    if isinstance(stop, Stop):
+        await end(desk, hand, Ending(stop.state, stop.failure), stop.actor)
+        return
+    if not failure.retryable:
+        await end(desk, hand, Ending(JobState.FAILED, f"refused: {failure.reason}"))
+        return
+    row = await desk.store.fetch_one("dispatch_attempts", {"job_id": job.job_id})
+    attempts = int((row or {"attempts": 1})["attempts"] or 1)
+    if attempts >= limits.max_attempts:
+        await end(desk, hand, Ending(JobState.FAILED, f"gave_up: {failure.reason}"))
+        return
+    await requeue(desk, hand, failure.reason, desk.retry_ms(attempts))
+
+
+async def requeue(desk: Desk, hand: Hand, reason: str, wait_ms: int) -> None:
+    """Give a job back that the vendor surely does not have."""
+    now_ms = desk.clock.now_ms()
+    statement = desk.fenced(
+        hand.job, "dispatch_requeue", FENCE, until_ms=now_ms + wait_ms, now_ms=now_ms
+    )
+    event = hand.job.event("job.requeued", Outcome.FAILURE, now_ms, reasons=(reason,))
+    try:
+        await desk.commit(UnitOfWork((statement,), (event,)), hand.job.experiment_id)
+    except GuardFailed as error:
+        raise Lost from error
+    desk.changes.tell(hand.job.job_id)
+    desk.wake_in(wait_ms)
+
+
+async def end(desk: Desk, hand: Hand, ending: Ending, actor: str | None = None) -> None:
+    """Settle or release, and finish. Waits while the ledger or the store is away.
+
+    Raises:
+        Lost: the job is not ours any more.
+    """
+    job, attempt = hand.job, 0
+    while True:
+        work, mergeable = unit(job, desk.owner, ending, desk.ledger, desk.clock.now_ms(), actor)
+        try:
+            await desk.commit(work, job.experiment_id if mergeable else None)
+        except GuardFailed as failed:
+            if failed.guard == FENCE:
+                raise Lost from failed
+            # The books contradict the job. It stays where it is, and visible, until they agree.
+            attempt += 1
+            log.error("%s cannot be settled: %s", job.job_id, failed)
+            if attempt == 1:
+                alarm = job.event(
+                    "budget.inconsistent", Outcome.FAILURE, desk.clock.now_ms(),
+                    reasons=(printable(failed.guard),),
+                )  # fmt: skip
+                await desk.alarm(alarm)
+            await desk.pause(desk.retry_ms(attempt))
+            continue
+        desk.changes.tell(job.job_id)
+        return
+
+
+async def _alarmed(desk: Desk, hand: Hand) -> None:
+    log.critical("%s: the stored program is not the one that was checked", hand.job.job_id)
+    now_ms = desk.clock.now_ms()
+    await desk.alarm(hand.job.event("job.program_mismatch", Outcome.FAILURE, now_ms))
+    await end(desk, hand, Ending(JobState.FAILED, "program_mismatch"))
+
+
+async def _refused(desk: Desk, hand: Hand) -> None:
+    """`dispatch_intend` touched nothing: find out why, and act on that."""
+    job = hand.job
+    now_ms = desk.clock.now_ms()
+    row = await desk.store.fetch_one("dispatch_gate", {"job_id": job.job_id, "now_ms": now_ms})
+    ours = (
+        row is not None
+        and row["claimed_by"] == desk.owner
+        and row["claim_fence"] == job.claim_fence
+        and row["state"] == JobState.QUEUED
+    )
+    if row is None or not ours:
+        raise Lost
+    if row["revocations"] or row["inactive_agents"]:
+        stop = _REVOKED
+    elif not row["open_experiments"]:
+        stop = _CLOSED
+    else:
+        await _postpone(desk, hand)
+        return
+    await end(desk, hand, Ending(stop.state, stop.failure))
+
+
+async def _postpone(desk: Desk, hand: Hand) -> None:
+    wait_ms = desk.retry_ms(1)
+    until_ms = desk.clock.now_ms() + wait_ms
+    statement = desk.fenced(hand.job, "dispatch_postpone", FENCE, until_ms=until_ms)
+    try:
+        await desk.commit(UnitOfWork((statement,)), hand.job.experiment_id)
+    except GuardFailed as error:
+        raise Lost from error
+    desk.wake_in(wait_ms)

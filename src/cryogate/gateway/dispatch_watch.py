@@ -1,0 +1,364 @@
+"""From the vendor's receipt to the job's end, and the way back in after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from msgspec import structs
+
+from cryogate.domain.errors import Unavailable
+from cryogate.domain.events import Outcome
+from cryogate.domain.jobs import JobState
+from cryogate.gateway.dispatch_desk import Desk, Hand, Lost, Stop, first_of, log
+from cryogate.gateway.dispatch_job import CANCEL_MARK, REVOKE_MARK, Job
+from cryogate.gateway.dispatch_send import (
+    NotSent,
+    end,
+    intend,
+    not_sent,
+    program_of,
+    receipt,
+    requeue,
+    send,
+    standing,
+)
+from cryogate.gateway.reconcile import locate
+from cryogate.gateway.settle import FENCE, Ending, MalformedResult, done, printable, runtime
+from cryogate.ports.credentials import Lease
+from cryogate.ports.provider import (
+    Provider,
+    ProviderError,
+    RawResult,
+    Submission,
+    VendorState,
+    VendorStatus,
+)
+from cryogate.ports.store import GuardFailed, UnitOfWork
+
+T = TypeVar("T")
+_FINAL = frozenset({VendorState.DONE, VendorState.FAILED, VendorState.CANCELLED})
+_RESULT_ATTEMPTS = 8
+
+
+async def carry(desk: Desk, hand: Hand) -> None:
+    """Take a claimed job as far as it goes. Returns when this process is done with it."""
+    job = hand.job
+    provider = desk.providers.get(job.scheme)
+    # A job at a vendor whose adapter is not installed here must wait for one that is; a job that
+    # nobody has sent can end.
+    if provider is None and job.state is not JobState.QUEUED:
+        raise Lost
+    if provider is None:
+        await end(desk, hand, Ending(JobState.FAILED, "backend_not_available"))
+        return
+    _heed_mark(hand)
+    if job.state is JobState.QUEUED:
+        submission = await intend(desk, hand, provider)
+        if submission is not None:
+            await _submit(desk, hand, provider, submission)
+    elif job.state is JobState.DISPATCHING or job.vendor_id is None:
+        await _recover(desk, hand, provider)
+    else:
+        hand.arrive()
+        await _watch(desk, hand, provider, job.vendor_id, None)
+
+
+def _heed_mark(hand: Hand) -> None:
+    # A marked job that had to be queued again keeps its mark, and ends before it is sent.
+    if hand.job.failure == CANCEL_MARK:
+        hand.ask(Stop(JobState.CANCELLED, "cancelled"))
+    elif hand.job.failure == REVOKE_MARK:
+        hand.ask(Stop(JobState.REVOKED, "revoked"))
+
+
+async def _submit(desk: Desk, hand: Hand, provider: Provider, submission: Submission) -> None:
+    try:
+        vendor_id = await send(desk, hand, provider, submission)
+    except NotSent as failure:
+        if hand.job.state is JobState.RUNNING:
+            # Sent once, forgotten by the simulator, and now refused: it cannot go back.
+            await end(desk, hand, Ending(JobState.FAILED, f"refused: {failure.reason}"))
+            return
+        await not_sent(desk, hand, failure)
+        return
+    hand.arrive()
+    waiter = None
+    try:
+        with contextlib.suppress(Unavailable):  # it is watched later, and recorded now
+            waiter = await _begin_wait(desk, hand, provider, vendor_id)
+        final = _finished(waiter)
+        if final is not None and hand.asked is None:
+            # Over before it could be recorded as running: one move, one commit.
+            await _finish(desk, hand, provider, vendor_id, final)
+            return
+        await _running(desk, hand, vendor_id, ())
+        await _watch(desk, hand, provider, vendor_id, waiter)
+    finally:
+        if waiter is not None:
+            await _abandon(waiter)
+
+
+async def _running(desk: Desk, hand: Hand, vendor_id: str, reasons: tuple[str, ...]) -> None:
+    now_ms = desk.clock.now_ms()
+    statement = desk.fenced(
+        hand.job, "dispatch_submitted", FENCE, vendor_id=vendor_id, now_ms=now_ms
+    )
+    event = hand.job.event("job.submitted", Outcome.SUCCESS, now_ms, reasons=reasons or None)
+    try:
+        await desk.commit(UnitOfWork((statement,), (event,)), hand.job.experiment_id)
+    except GuardFailed as error:
+        raise Lost from error  # whoever holds the claim now will find the job at the vendor
+    hand.job = _moved(hand, vendor_id)
+    desk.changes.tell(hand.job.job_id)
+
+
+def _moved(hand: Hand, vendor_id: str | None) -> Job:
+    # The program is not needed any more, and jobs may stay at a vendor for days.
+    return structs.replace(hand.job, state=JobState.RUNNING, vendor_id=vendor_id, program=None)
+
+
+# -- after a crash -----------------------------------------------------------------------------
+
+
+async def _recover(desk: Desk, hand: Hand, provider: Provider) -> None:
+    """The vendor may have the job: ask, and send nothing before it has answered (B2)."""
+    job, now_ms = hand.job, desk.clock.now_ms()
+    # A call made under the last claim began after the intent and has timed out by now, unless
+    # the intent is so young that its process must have died since.
+    longest_ms = desk.limits.submit_timeout_ms + desk.limits.quiet_ms
+    recent = now_ms - job.updated_ms < longest_ms
+    found = await locate(desk, hand, provider, now_ms if recent else job.updated_ms)
+    if found is not None:
+        vendor_id = receipt(found)
+        hand.arrive()
+        await _running(desk, hand, vendor_id, ("found_at_vendor",))
+        await _watch(desk, hand, provider, vendor_id, None)
+        return
+    stop = hand.asked or standing(desk, hand)
+    if isinstance(stop, Stop):
+        await end(desk, hand, Ending(stop.state, stop.failure), stop.actor)
+    elif job.state is JobState.RUNNING:
+        await _resend(desk, hand, provider)
+    else:
+        await requeue(desk, hand, "vendor_never_had_it", 0)
+
+
+async def _forgotten(desk: Desk, hand: Hand, provider: Provider, vendor_id: str) -> str | None:
+    """A vendor refuses to speak of a job it accepted. Its id, or None when the job has moved on.
+
+    Only a simulator that costs nothing is ever given the same job again; on anything that may
+    send a bill the job stays as it is, and somebody is told.
+    """
+    job = hand.job
+    found = await locate(desk, hand, provider, desk.clock.now_ms())
+    if found is not None:
+        return receipt(found)
+    stop = hand.asked
+    if stop is not None:
+        await end(desk, hand, Ending(stop.state, stop.failure), stop.actor)
+        return None
+    if job.cost_bound_cents == 0 and await _simulator(provider, job.backend):
+        await _resend(desk, hand, provider)
+        return None
+    if not hand.alarmed:
+        hand.alarmed = True
+        log.critical("%s: the vendor does not know a job that it accepted", job.job_id)
+        await desk.alarm(job.event("job.vendor_lost", Outcome.FAILURE, desk.clock.now_ms()))
+    return vendor_id
+
+
+async def _simulator(provider: Provider, backend: str) -> bool:
+    offered = {b.name: b for b in await provider.backends()}
+    return backend in offered and offered[backend].simulator
+
+
+async def _resend(desk: Desk, hand: Hand, provider: Provider) -> None:
+    job = hand.job
+    program = await program_of(desk, hand)
+    if program is None or job.cost_bound_cents != 0:
+        await end(desk, hand, Ending(JobState.FAILED, "lost_by_backend"))
+        return
+    now_ms = desk.clock.now_ms()
+    statement = desk.fenced(job, "dispatch_resend", FENCE, now_ms=now_ms)
+    intent = job.event("job.dispatching", Outcome.INTENT, now_ms, reasons=("simulator_restarted",))
+    try:
+        await desk.commit(UnitOfWork((statement,), (intent,)), job.experiment_id)
+    except GuardFailed as error:
+        raise Lost from error
+    hand.job = _moved(hand, None)
+    await _submit(
+        desk, hand, provider,
+        Submission(job.job_id, job.backend, program, job.shots, job.experiment_id, 0),
+    )  # fmt: skip
+
+
+# -- at the vendor -----------------------------------------------------------------------------
+
+
+async def _begin_wait(
+    desk: Desk, hand: Hand, provider: Provider, vendor_id: str
+) -> asyncio.Future[VendorStatus | None]:
+    lease = await _lease(desk, hand)
+    waiter = asyncio.ensure_future(provider.wait(vendor_id, lease))
+    await asyncio.sleep(0)  # a job that is over already answers in this very turn of the loop
+    return waiter
+
+
+def _finished(waiter: asyncio.Future[VendorStatus | None] | None) -> VendorStatus | None:
+    if waiter is None or not waiter.done() or waiter.cancelled() or waiter.exception() is not None:
+        return None
+    status = waiter.result()
+    return status if isinstance(status, VendorStatus) and status.state in _FINAL else None
+
+
+async def _watch(
+    desk: Desk,
+    hand: Hand,
+    provider: Provider,
+    vendor_id: str,
+    waiter: asyncio.Future[VendorStatus | None] | None,
+) -> None:
+    """Until the vendor says that the job is over, or somebody asks for its end."""
+    polls = 0
+    while True:
+        stop = hand.asked
+        if stop is not None and polls % 4 == 0:
+            await _ask_vendor_to_stop(desk, hand, provider, vendor_id)
+        try:
+            status = await _next_status(desk, hand, provider, vendor_id, waiter)
+        except ProviderError as error:
+            log.warning("%s: status unknown: %s", hand.job.job_id, error.detail)
+            status = None
+            if not error.retryable:
+                known = await _forgotten(desk, hand, provider, vendor_id)
+                if known is None:
+                    return
+                vendor_id = known
+        except (Unavailable, TimeoutError) as error:
+            log.warning("%s: status unknown: %r", hand.job.job_id, error)
+            status = None
+        except Exception:
+            log.exception("%s: status unknown", hand.job.job_id)
+            status = None
+        waiter = None
+        if status is not None and status.state in _FINAL:
+            await _finish(desk, hand, provider, vendor_id, status)
+            return
+        polls += 1
+        if stop is None and hand.asked is not None:
+            polls = 0  # asked to stop during the wait: tell the vendor at once
+            continue
+        await desk.pause(desk.poll_ms(polls), None if stop else hand)
+
+
+async def _next_status(
+    desk: Desk,
+    hand: Hand,
+    provider: Provider,
+    vendor_id: str,
+    waiter: asyncio.Future[VendorStatus | None] | None,
+) -> VendorStatus | None:
+    """What the vendor says next: by its own waiting where it can, else by asking."""
+    if hand.asked is None:
+        if waiter is None:
+            waiter = await _begin_wait(desk, hand, provider, vendor_id)
+        try:
+            await first_of(waiter, hand.stop)
+            if waiter.done():
+                status = waiter.result()
+                if status is not None:
+                    return status
+        finally:
+            await _abandon(waiter)
+        if hand.stop.done():
+            return None
+    elif waiter is not None:
+        await _abandon(waiter)
+    return await _call(desk, hand, lambda lease: provider.status(vendor_id, lease))
+
+
+async def _abandon(waiter: asyncio.Future[VendorStatus | None]) -> None:
+    waiter.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await waiter  # also takes notice of how it failed, if it did
+
+
+async def _ask_vendor_to_stop(desk: Desk, hand: Hand, provider: Provider, vendor_id: str) -> None:
+    """Best effort, asked again until the vendor says that the job is over."""
+    try:
+        await _call(desk, hand, lambda lease: provider.cancel(vendor_id, lease))
+    except (ProviderError, Unavailable, TimeoutError) as error:
+        log.warning("%s: could not be cancelled yet: %s", hand.job.job_id, error)
+    except Exception:
+        log.exception("%s: could not be cancelled yet", hand.job.job_id)
+
+
+async def _finish(
+    desk: Desk, hand: Hand, provider: Provider, vendor_id: str, status: VendorStatus
+) -> None:
+    """The vendor is done with the job: settle it."""
+    stop = hand.asked
+    if stop is None and isinstance(found := standing(desk, hand), Stop):
+        stop = found
+    ending = Ending(JobState.CANCELLED, "cancelled_by_vendor", status, runtime_ms=runtime(status))
+    actor = None if stop is None else stop.actor
+    if stop is not None and stop.state is JobState.REVOKED:
+        # What ran is owed, but its result is for nobody.
+        ending = replace(ending, state=stop.state, failure=stop.failure)
+    elif status.state is VendorState.DONE:
+        ending = await _result(desk, hand, provider, vendor_id, status)
+    elif status.state is VendorState.FAILED:
+        detail = printable(status.detail) or "no reason given"
+        ending = replace(ending, state=JobState.FAILED, failure=f"vendor: {detail}")
+    elif stop is not None:
+        ending = replace(ending, state=stop.state, failure=stop.failure)
+    await end(desk, hand, replace(ending, vendor_id=vendor_id), actor)
+
+
+async def _result(
+    desk: Desk, hand: Hand, provider: Provider, vendor_id: str, status: VendorStatus
+) -> Ending:
+    failed = Ending(JobState.FAILED, "result_malformed", status, runtime_ms=runtime(status))
+    attempt = 0
+    while True:
+        try:
+            raw: RawResult = await _call(
+                desk, hand, lambda lease: provider.result(vendor_id, lease)
+            )
+            return done(hand.job, await _clbits(desk, hand), status, raw)
+        except MalformedResult as error:
+            log.warning("%s: result refused: %s", hand.job.job_id, error)
+            return replace(failed, failure=f"result_malformed: {error}")
+        except (ProviderError, Unavailable, TimeoutError) as error:
+            attempt += 1
+            hopeless = isinstance(error, ProviderError) and not error.retryable
+            if hopeless or attempt >= _RESULT_ATTEMPTS:
+                return replace(failed, failure="result_unavailable")
+            log.warning("%s: no result yet: %s", hand.job.job_id, error)
+            await desk.pause(desk.retry_ms(attempt))
+        except Exception:
+            log.exception("%s: result refused", hand.job.job_id)
+            return failed
+
+
+async def _clbits(desk: Desk, hand: Hand) -> int:
+    if hand.clbits is None:
+        program = await program_of(desk, hand)
+        if program is None:
+            raise MalformedResult("its program is not the one that was checked")
+        hand.clbits = program.clbits
+    return hand.clbits
+
+
+async def _lease(desk: Desk, hand: Hand) -> Lease:
+    return await desk.leases.get(hand.job.scheme, hand.job.experiment_id)
+
+
+async def _call(desk: Desk, hand: Hand, verb: Callable[[Lease], Awaitable[T]]) -> T:
+    lease = await _lease(desk, hand)
+    async with asyncio.timeout(desk.limits.call_timeout_ms / 1000):
+        return await verb(lease)
