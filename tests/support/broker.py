@@ -11,7 +11,7 @@ from typing import Any
 
 from cryogate.broker.authn import ClientAuthenticator
 from cryogate.broker.client_keys import ClientKeys
-from cryogate.broker.introspect import IntrospectionService
+from cryogate.broker.introspect import Introspection
 from cryogate.broker.issue import TokenResponse, TokenService
 from cryogate.broker.keys import KeyRing
 from cryogate.broker.registry import Registry
@@ -23,6 +23,7 @@ from cryogate.ports.credentials import Sealer
 from cryogate.ports.revocations import Subject
 from cryogate.ports.store import SqlValue, Statement, Store, UnitOfWork
 from cryogate.storage import PostgresStore, SqliteStore
+from cryogate.storage.statements import SQL_DIR
 from cryogate.testing.clock import FakeClock
 from cryogate.testing.policy import FakePolicy
 from cryogate.tokens.access import ADMIN_AUDIENCE, GATEWAY_AUDIENCE, AccessTokenVerifier
@@ -79,7 +80,7 @@ class World:
         self.guard = ResourceGuard(self.gateway, self.proofs)
         verifiers = (self.gateway, self.admin)
         self.revocations = RevocationService(store, self.view, clock, self.clients, verifiers)
-        self.introspection = IntrospectionService(store, self.view, self.clients, verifiers, ISSUER)
+        self.introspection = Introspection(store, self.clients, verifiers, self.view)
         self.service = TokenService(
             store=store,
             policy=self.policy,
@@ -90,6 +91,7 @@ class World:
             issuer=ISSUER,
         )
         self.agent_key, self.operator_key = generate(), generate()
+        self.agent_keys = {"a1": self.agent_key}
 
     def verifier(self, audience: str) -> AccessTokenVerifier:
         return AccessTokenVerifier(
@@ -101,7 +103,7 @@ class World:
         )
 
     async def setup(self) -> None:
-        await self.ring.open()
+        await self.ring.start()
         await self.view.refresh()
         await self.add_experiment("e1")
         await self.registry.create_agent(
@@ -204,6 +206,4 @@ async def postgres_world(dsn: str) -> AsyncIterator[World]:
 
 
 def _directories() -> tuple[Path, ...]:
-    from cryogate.storage.statements import SQL_DIR
-
     return SQL_DIR, Path(__file__).parent / "broker_sql"

@@ -19,10 +19,9 @@ ISSUER = "https://broker.example"
 URL = "https://gate.example/v1/jobs"
 
 
-def compact(header: Mapping[str, Any], payload: Any, key: SigningKey | None) -> str:
+def compact(header: Mapping[str, Any] | bytes, payload: Any, key: SigningKey | None) -> str:
     """A JWS of anything at all; unsigned without a key."""
-    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    head = header if isinstance(header, bytes) else json.dumps(header).encode()
+    head, body = (p if isinstance(p, bytes) else json.dumps(p).encode() for p in (header, payload))
     text = f"{b64(head)}.{b64(body)}"
     return f"{text}.{b64(key.sign(text.encode())) if key else ''}"
 

@@ -52,6 +52,10 @@ class _Held:
     created_ms: int
     retired_ms: int | None
 
+    def order(self) -> tuple[bool, int, int, str]:
+        """Keys sort by when they stop signing."""
+        return self.retired_ms is None, self.retired_ms or 0, self.created_ms, self.key.kid
+
     def signs(self, now_ms: int) -> bool:
         return self.retired_ms is None or now_ms < self.retired_ms
 
@@ -180,7 +184,8 @@ class KeyRing(TokenSigner, TokenKeys):
         return {"keys": [{**jwk, "use": "sig", "alg": "ES256"} for jwk in served]}
 
     def _signer(self, now_ms: int) -> _Held | None:
-        return next((held for held in self._held if held.signs(now_ms)), None)  # (2)
+        # (2) Retiring keys sort before the one that is not, whatever clocks said at their birth.
+        return min((h for h in self._held if h.signs(now_ms)), key=_Held.order, default=None)
 
     def _tick(self) -> None:
         if self._next_ms is not None and self._clock.now_ms() >= self._next_ms:
