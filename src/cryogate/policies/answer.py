@@ -58,7 +58,7 @@ def read_decision(text: str | bytes, digest: str) -> Decision:
         raise MalformedAnswer("the answer is too large")
     try:
         found = _answer.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedAnswer(f"the answer is no decision: {error}") from error
     violations = tuple(Violation(v.limit, v.allowed, v.actual, v.hint) for v in found.violations)
     if found.allow is not True:
@@ -79,5 +79,5 @@ def read_caps(text: str | bytes) -> GrantFacts:
         raise MalformedAnswer("the answer is too large")
     try:
         return _caps.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedAnswer(f"the answer is no grant: {error}") from error

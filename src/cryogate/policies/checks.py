@@ -5,13 +5,53 @@ A mistyped condition must never be a condition that is silently not there.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 Limit = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
-Names = tuple[str, ...]
-Patterns = str | Names
+Names = tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=256)], ...]
+# An exact name, or a prefix and one star: the only wildcard there is, so a star elsewhere is a
+# mistake that would never match.
+Pattern = Annotated[str, msgspec.Meta(pattern=r"^[^*]*\*?$", min_length=1, max_length=256)]
+PatternList = Annotated[tuple[Pattern, ...], msgspec.Meta(min_length=1)]
+Patterns = Pattern | PatternList
+Instant = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+Hour = Annotated[int, msgspec.Meta(ge=0, le=24)]
+AgentAction = Literal[
+    "*",
+    "token:*",
+    "session:*",
+    "job:*",
+    "result:*",
+    "backend:*",
+    "token:issue",
+    "session:open",
+    "job:estimate",
+    "job:submit",
+    "result:read",
+    "backend:list",
+]
+
+
+class Hours(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """Whole hours, UTC; a window that ends before it begins goes over midnight."""
+
+    from_: Hour
+    to: Hour
+
+
+class Principal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Whom a statement is about; all that is given must match."""
+
+    agent: Patterns | None = None
+    owner: Patterns | None = None
+    tier: Patterns | None = None
+    role: Patterns | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.agent or self.owner or self.tier or self.role):
+            raise ValueError('an empty principal is nobody; write "*" for everybody')
 
 
 class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -25,29 +65,27 @@ class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     MaxQubits: Limit | None = None
     MaxDepth: Limit | None = None
     MaxTwoQubitGates: Limit | None = None
-    AllowedGates: Names | None = None
-    AllowedBackends: Names | None = None
-    ForbiddenFeatures: Names | None = None
+    AllowedGates: tuple[Pattern, ...] | None = None
+    AllowedBackends: tuple[Pattern, ...] | None = None
+    ForbiddenFeatures: tuple[Pattern, ...] | None = None
     ExperimentIdPresent: bool | None = None
-    Classification: Names | None = None
-    Stage: Names | str | None = None
-    Tier: Names | None = None
-    NotBefore: Any = None
-    NotAfter: Any = None
-    HoursUtc: Any = None
+    Classification: tuple[Literal["poc", "production", "sensitive"], ...] | None = None
+    Stage: tuple[Literal["simulator", "hardware"], ...] | None = None
+    NotBefore: Instant | None = None
+    NotAfter: Instant | None = None
+    HoursUtc: Hours | None = None
     RequireSimulator: bool | None = None
-    AttributeEquals: dict[str, Any] | None = None
+    AttributeEquals: dict[str, str | int | bool] | None = None
 
 
 class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One IAM-like statement; deny wins over allow."""
 
-    principal: Patterns | dict[str, Patterns]
+    principal: Literal["*"] | Principal
     effect: Literal["allow", "deny"]
-    actions: Names
-    resources: Names
+    actions: Annotated[tuple[AgentAction, ...], msgspec.Meta(min_length=1)]
+    resources: PatternList
     conditions: Conditions = Conditions()
-    obligations: tuple[Literal["approval", "aggregates_only", "no_results"], ...] = ()
     description: str = ""
 
 
@@ -55,14 +93,14 @@ class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Caps of one risk tier; every one must be there."""
 
     description: str
-    backends: Names
+    backends: tuple[Pattern, ...]
     simulators_only: bool
-    gates: Names
+    gates: tuple[Pattern, ...]
     max_shots: Limit
     max_total_shots: Limit
     max_jobs: Limit
     max_cost_cents: Limit
-    ttl_s: Limit
+    ttl_s: Annotated[int, msgspec.Meta(ge=1, le=3600)]
     max_qubits: Limit
     max_depth: Limit
     max_two_qubit_gates: Limit
@@ -83,7 +121,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the rules need to know of the deployment."""
 
     currency: str
-    simulators: Names
+    simulators: tuple[Pattern, ...]
     gates: Names
 
 

@@ -6,17 +6,20 @@ The server must hold the bundle we were told to expect; we ask it for decisions,
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import msgspec
 
 from cryogate.domain.decisions import Decision
 from cryogate.policies.answer import MAX_ANSWER_BYTES, MalformedAnswer, read_caps, read_decision
 from cryogate.policies.bundle_files import Bundle
+from cryogate.policies.question import encode_question
 from cryogate.ports.policy import GrantFacts, PolicyEngine, Question
 
 
 class _Reply(msgspec.Struct, frozen=True):
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw()
 
 
 class OpaEngine(PolicyEngine):
@@ -24,8 +27,9 @@ class OpaEngine(PolicyEngine):
 
     def __init__(self, base_url: str, bundle: Bundle, timeout_ms: int) -> None:
         self._bundle = bundle
+        self._timeout_s = timeout_ms / 1000
         self._client = httpx.AsyncClient(
-            base_url=base_url, timeout=timeout_ms / 1000, follow_redirects=False, trust_env=False
+            base_url=base_url, timeout=self._timeout_s, follow_redirects=False, trust_env=False
         )
 
     @property
@@ -40,23 +44,29 @@ class OpaEngine(PolicyEngine):
         return read_caps(await self._ask(question, "caps"))
 
     async def _ask(self, question: Question, rule: str) -> bytes:
-        body = msgspec.json.encode({"input": question})
+        body = b'{"input":' + encode_question(question) + b"}"
+        # The client's own time-outs are per read; a server that drips bytes meets this one.
+        async with asyncio.timeout(self._timeout_s):
+            return await self._exchange(body, rule)
+
+    async def _exchange(self, body: bytes, rule: str) -> bytes:
         url = f"/v1/data/cryogate/{rule}?strict-builtin-errors=true"
-        async with self._client.stream(
-            "POST", url, content=body, headers={"content-type": "application/json"}
-        ) as response:
+        headers = {"content-type": "application/json", "accept-encoding": "identity"}
+        async with self._client.stream("POST", url, content=body, headers=headers) as response:
             if response.status_code != 200:
                 raise MalformedAnswer(f"OPA answered {response.status_code}")
+            if "content-encoding" in response.headers:
+                raise MalformedAnswer("OPA compressed its answer, unasked")
             data = bytearray()
-            async for chunk in response.aiter_bytes():
+            async for chunk in response.aiter_raw():
                 data += chunk
                 if len(data) > MAX_ANSWER_BYTES:
                     raise MalformedAnswer("OPA's answer is too large")
         try:
             reply = msgspec.json.decode(bytes(data), type=_Reply)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedAnswer("OPA's answer is not JSON") from error
-        if reply.result is None:
+        if not bytes(reply.result):
             raise MalformedAnswer("undefined")
         return bytes(reply.result)
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 import json
 import threading
 
-import msgspec
 import regorus
 
 from cryogate.domain.decisions import Decision
 from cryogate.policies.answer import read_caps, read_decision
 from cryogate.policies.bundle_files import Bundle, BundleInvalid
+from cryogate.policies.question import encode_question
 from cryogate.ports.policy import GrantFacts, PolicyEngine, Question
 
 DECISION = "data.cryogate.decision"
 CAPS = "data.cryogate.caps"
-MAX_QUESTION_BYTES = 256 << 10
 
 
 def make_engine(bundle: Bundle) -> regorus.Engine:
@@ -50,7 +49,6 @@ class RegorusEngine(PolicyEngine):
         """Raises `BundleInvalid` when the engine does not read the bundle."""
         self._bundle = bundle
         self._mine = threading.local()
-        self._encoder = msgspec.json.Encoder()
         self._engine()
 
     @property
@@ -65,12 +63,15 @@ class RegorusEngine(PolicyEngine):
         return read_caps(self._ask(question, CAPS))
 
     def _ask(self, question: Question, rule: str) -> str:
-        text = self._encoder.encode(question)
-        if len(text) > MAX_QUESTION_BYTES:
-            raise ValueError("the question is too large")
+        text = encode_question(question).decode()
         engine = self._engine()
-        engine.set_input_json(text.decode())
-        answer: str = engine.eval_rule_as_json(rule)
+        try:
+            engine.set_input_json(text)
+            answer: str = engine.eval_rule_as_json(rule)
+        except BaseException:
+            # After a panic nothing is known of its state: the next question gets a new engine.
+            self._mine.engine = None
+            raise
         return answer
 
     def _engine(self) -> regorus.Engine:

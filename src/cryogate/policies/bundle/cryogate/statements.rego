@@ -127,8 +127,7 @@ holds("Classification", want) if input.experiment.classification in as_list(want
 
 holds("Stage", want) if input.agent.stage in as_list(want)
 
-holds("ExperimentIdPresent", want) if want == (input.experiment != null)
-
+holds("ExperimentIdPresent", want) if want == input.experiment != null
 
 holds("NotBefore", want) if input.now_ms * 1000000 >= time.parse_rfc3339_ns(want)
 
@@ -163,7 +162,6 @@ holds("RequireSimulator", want) if {
 	want == true
 	count(real_backends) == 0
 }
-#DEL count(real_backends) == 0
 
 holds("AllowedGates", want) if {
 	every gate in object.get({"g": gates}, "g", []) { matches(want, gate) }
