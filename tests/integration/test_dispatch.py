@@ -1,0 +1,256 @@
+"""From an accepted job to its end: once, only if it may, and on the record before it happens."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.governance import World, hold_of, world
+
+from cryogate.broker.revocation_view import FollowedRevocations
+from cryogate.circuits import Format, Program, parse_flat
+from cryogate.credentials import EmbeddedLeases
+from cryogate.gateway.changes import JobChanges
+from cryogate.gateway.dispatch import Dispatcher, DispatchLimits
+from cryogate.ports.provider import Provider, Submission
+from cryogate.ports.store import Statement
+from cryogate.providers import LocalProvider
+from cryogate.testing.provider import FakeProvider
+
+PROGRAM: Program = parse_flat(
+    b'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\ncreg c[2];\nh q[0];\ncx q[0],q[1];\n'
+    b"measure q[0] -> c[0];\nmeasure q[1] -> c[1];\n",
+    Format.OPENQASM2,
+)
+SQL = Path(__file__).parent.parent / "support" / "dispatch_sql"
+
+
+class Scene:
+    """A world with jobs in it, and dispatchers over it."""
+
+    def __init__(self, made: World) -> None:
+        self.world = made
+        self.vendor = FakeProvider()
+        self.changes = JobChanges()
+        self.open: list[Dispatcher] = []
+
+    async def queue(
+        self, job_id: str = "j1", *, backend: str = "local:null", text: str | None = None
+    ) -> None:
+        hold = hold_of(job_id)
+        await self.world.reserve(hold)
+        await self.world.run(
+            "dispatch_test_program",
+            job_id=job_id, backend=backend,
+            program=PROGRAM.to_bytes().decode() if text is None else text,
+            circuit_sha256=PROGRAM.fingerprint,
+        )  # fmt: skip
+
+    async def dispatcher(self, provider: Provider | None = None, name: str = "r1") -> Dispatcher:
+        revocations = FollowedRevocations(self.world.store, self.world.clock, max_age_ms=10**9)
+        await revocations.refresh()
+        made = Dispatcher(
+            store=self.world.store,
+            clock=self.world.clock,
+            providers={"local": provider or self.vendor},
+            leases=EmbeddedLeases(self.world.clock),
+            ledger=self.world.ledger,
+            revocations=revocations,
+            changes=self.changes,
+            replica_id=name,
+            limits=DispatchLimits(quiet_ms=0, drain_ms=0),
+        )
+        await made.start()
+        self.open.append(made)
+        return made
+
+    async def revoke(self, kind: str, subject: str) -> None:
+        now_ms = self.world.clock.now_ms()
+        await self.world.run("dispatch_test_revoke", kind=kind, subject=subject, now_ms=now_ms)
+
+    async def actions(self) -> list[str]:
+        return [event["action"] for event in await self.world.events()]
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    monkeypatch.setattr("tests.support.governance.SQL_DIR", _merged(tmp_path))
+    async with world(tmp_path) as made:
+        found = Scene(made)
+        yield found
+        for dispatcher in found.open:
+            await dispatcher.close()
+
+
+def _merged(tmp_path: Path) -> Path:
+    from cryogate.storage.statements import SQL_DIR
+
+    merged = tmp_path / "sql"
+    merged.mkdir()
+    for file in (*SQL_DIR.glob("*.sql"), *SQL.glob("*.sql")):
+        (merged / file.name).write_text(file.read_text())
+    return merged
+
+
+async def test_a_null_job_runs_settles_and_leaves_its_result(scene: Scene) -> None:
+    local = LocalProvider()
+    await scene.queue()
+    dispatcher = await scene.dispatcher(local)
+    await dispatcher.turn()
+    await dispatcher.settled()
+    row = await scene.world.job_row()
+    assert (row["state"], row["hold"], row["cost_actual_cents"]) == ("done", "settled", 100)
+    result = await scene.world.row("result_of_job", job_id="j1")
+    assert result["counts"] == '{"00":10}'
+    assert (await scene.world.budget()).held_cents == 0
+    await local.close()
+
+
+async def test_a_simulated_job_runs_end_to_end(scene: Scene) -> None:
+    local = LocalProvider()
+    await scene.queue(backend="local:aer")
+    dispatcher = await scene.dispatcher(local)
+    await dispatcher.turn()
+    await dispatcher.settled()
+    assert (await scene.world.job_row())["state"] == "done"
+    assert (await scene.actions())[-3:] == ["job.dispatching", "job.submitted", "job.done"]
+    await local.close()
+
+
+@pytest.mark.attack("L3")
+async def test_the_intent_is_on_disk_before_the_vendor_hears_of_the_job(scene: Scene) -> None:
+    seen: list[Any] = []
+
+    async def look(submission: Submission) -> None:
+        seen.append((await scene.actions(), (await scene.world.job_row())["state"]))
+
+    scene.vendor.before_submit = look
+    await scene.queue()
+    dispatcher = await scene.dispatcher()
+    await dispatcher.turn()
+    await dispatcher.settled()
+    assert seen == [(["job.dispatching"], "dispatching")]
+
+
+@pytest.mark.attack("R2")
+@pytest.mark.parametrize(
+    ("kind", "subject"),
+    [("token", "t1"), ("agent", "a1"), ("experiment", "e1"), ("all", "*")],
+)
+async def test_a_revoked_job_never_reaches_a_vendor(scene: Scene, kind: str, subject: str) -> None:
+    dispatcher = await scene.dispatcher()
+    await scene.queue()
+    # After the process last read the feed: only the database knows.
+    await scene.revoke(kind, subject)
+    await dispatcher.turn()
+    await dispatcher.settled()
+    row = await scene.world.job_row()
+    assert (row["state"], row["hold"]) == ("revoked", "released")
+    assert scene.vendor.calls == []
+    assert (await scene.world.budget()).held_cents == 0
+
+
+@pytest.mark.attack("R2")
+async def test_a_job_at_the_vendor_is_stopped_there(scene: Scene) -> None:
+    scene.vendor.auto = False
+    await scene.queue()
+    dispatcher = await scene.dispatcher()
+    with scene.changes.watch("j1") as watch:
+        await dispatcher.turn()
+        assert await watch.changed(10)
+    assert (await scene.world.job_row())["state"] == "running"
+    await scene.revoke("agent", "a1")
+    scene.world.clock.advance(s=60)
+    await dispatcher.turn()
+    await dispatcher.settled()
+    assert scene.vendor.cancelled == ["fake-j1"]
+    assert (await scene.world.job_row())["state"] == "revoked"
+
+
+@pytest.mark.attack("P2")
+async def test_two_replicas_send_a_job_once(scene: Scene) -> None:
+    for n in range(8):
+        await scene.queue(f"j{n}")
+    one, two = await scene.dispatcher(name="r1"), await scene.dispatcher(name="r2")
+    await one.turn()
+    await two.turn()
+    await one.settled()
+    await two.settled()
+    assert sorted(s.job_id for s in scene.vendor.submitted) == [f"j{n}" for n in range(8)]
+
+
+@pytest.mark.attack("P2")
+async def test_an_old_claimant_cannot_send(scene: Scene) -> None:
+    await scene.queue()
+    dispatcher = await scene.dispatcher()
+    await dispatcher.turn()
+    # Another replica claims between this one's claim and its intent.
+    await scene.world.run("dispatch_test_steal", job_id="j1")
+    await dispatcher.settled()
+    row = await scene.world.row("dispatch_job", job_id="j1")
+    assert scene.vendor.calls == []
+    assert row["state"] == "queued"
+
+
+@pytest.mark.attack("P2")
+async def test_a_lost_answer_is_looked_up_and_not_sent_again(scene: Scene) -> None:
+    scene.vendor.lose_answer = 1
+    await scene.queue()
+    dispatcher = await scene.dispatcher()
+    await dispatcher.turn()
+    await dispatcher.settled()
+    assert scene.vendor.calls == ["submit", "find"]
+    assert (await scene.world.job_row())["state"] == "done"
+
+
+@pytest.mark.attack("C5")
+async def test_a_program_changed_in_storage_is_never_sent(scene: Scene) -> None:
+    text = PROGRAM.to_bytes().decode().replace("h q[0]", "x q[0]")
+    assert hashlib.sha256(text.encode()).hexdigest() != PROGRAM.fingerprint
+    await scene.queue(text=text)
+    dispatcher = await scene.dispatcher()
+    await dispatcher.turn()
+    await dispatcher.settled()
+    assert scene.vendor.calls == []
+    row = await scene.world.job_row()
+    assert (row["state"], row["failure"], row["hold"]) == ("failed", "program_mismatch", "released")
+    assert "job.program_mismatch" in await scene.actions()
+
+
+@pytest.mark.attack("C5")
+async def test_the_vendor_gets_the_very_program_that_was_checked(scene: Scene) -> None:
+    await scene.queue()
+    dispatcher = await scene.dispatcher()
+    await dispatcher.turn()
+    await dispatcher.settled()
+    (sent,) = scene.vendor.submitted
+    assert sent.program.fingerprint == PROGRAM.fingerprint
+    assert (sent.shots, sent.backend) == (10, "local:null")
+
+
+async def test_a_waiting_job_is_cancelled_and_its_hold_released(scene: Scene) -> None:
+    await scene.queue()
+    dispatcher = await scene.dispatcher()
+    await dispatcher.cancel("j1", "a1")
+    await dispatcher.turn()
+    row = await scene.world.job_row()
+    assert (row["state"], row["hold"]) == ("cancelled", "released")
+    assert scene.vendor.calls == []
+
+
+async def test_a_parked_job_expires_with_its_approval(scene: Scene) -> None:
+    hold = hold_of("j2")
+    await scene.world.park(hold)
+    scene.world.clock.advance(s=7 * 86_400)
+    await scene.world.commit(
+        Statement("dispatch_test_reopen", {"until_ms": scene.world.clock.now_ms() + 10**9})
+    )
+    dispatcher = await scene.dispatcher()
+    await dispatcher.turn()
+    row = await scene.world.job_row("j2")
+    assert (row["state"], row["failure"], row["hold"]) == (
+        "expired", "approval_expired", "released",
+    )  # fmt: skip
