@@ -17,7 +17,7 @@ client = Client.from_file(
     allowed_backends=["local:aer"],
     max_shots=2000,
     max_jobs=3,
-    max_cost_cents=0,
+    max_cost_cents=10,
     ttl_s=120,
 )
 

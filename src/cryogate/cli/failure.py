@@ -27,6 +27,8 @@ _NEXT = {
     "state directory with --state-dir (operators).",
     "exposed_credential": "Make the file its owner's alone, then rotate the key.",
     "revoked": "The right was withdrawn on purpose; ask an operator: cryogate revocation list.",
+    "unauthorized_client": "An operator can see why: cryogate agent show, revocation list.",
+    "session_not_found": "A session ends with its token, after minutes: cryogate session open.",
     "budget_exceeded": "Ask an operator for more: cryogate budget set.",
     "no_experiment": "Name it with --experiment, or put experiment_id into the credential file.",
 }

@@ -48,11 +48,14 @@ def submit(
     top: int,
 ) -> None:
     """Submit the circuit in FILE (- reads standard input)."""
+    from cryogate.cli import session_tokens
     from cryogate.cli.connect import agent
     from cryogate.cli.progress import watching
 
     source = read_program(file)
     with agent(settings) as client:
+        if session_id is not None:
+            session_tokens.adopt(client, session_id)
         job = client.submit(
             source,
             backend,

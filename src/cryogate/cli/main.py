@@ -12,6 +12,8 @@ from cryogate import __version__
 from cryogate.cli.options import settings_of
 from cryogate.domain.errors import CryogateError
 
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
+
 # noun → (module, attribute, one line of help). The help is here so that listing imports nothing.
 NOUNS: Mapping[str, tuple[str, str, str]] = {
     "up": ("up", "up", "Start the server and say what to do next."),
@@ -72,6 +74,8 @@ class Root(click.Group):
             told = {**problem(Malformed("usage", error.format_message())), "exit": USAGE}
             click.echo(to_json(told), err=True)
             ctx.exit(USAGE)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
         except CryogateError as error:
             from cryogate.cli.failure import exit_code, report
 

@@ -21,11 +21,13 @@ def group() -> None:
 def open_(
     settings: Settings, backends: tuple[str, ...], ttl_s: int | None, max_jobs: int | None
 ) -> None:
-    """Open a session. It ends with its token at the latest."""
+    """Open a session. It ends with its token at the latest, which is minutes."""
+    from cryogate.cli import session_tokens
     from cryogate.cli.connect import agent
 
     with agent(settings) as client:
         made = client.open_session(backends or None, ttl_s=ttl_s, max_jobs=max_jobs)
+        session_tokens.keep(client, made.session_id)
     _show(settings, msgspec.to_builtins(made))
 
 
@@ -42,10 +44,13 @@ def show_(settings: Settings, session_id: str) -> None:
 @click.argument("session_id")
 def close(settings: Settings, session_id: str) -> None:
     """Close a session; jobs that it accepted go on."""
+    from cryogate.cli import session_tokens
     from cryogate.cli.connect import agent
 
     with agent(settings) as client:
+        session_tokens.adopt(client, session_id)
         client.close_session(session_id)
+    session_tokens.forget(session_id)
     document = {"session_id": session_id, "state": "closed"}
     emit(settings, document, lambda: say(f"closed {session_id}"))
 

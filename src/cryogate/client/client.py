@@ -230,6 +230,10 @@ class Client:
         """The token in hand, fetched or renewed when need be."""
         return self._transport.drive(self._session.authorize())
 
+    def adopt(self, token: Token) -> None:
+        """Use a token that this client was given earlier, until it has to be renewed."""
+        self._session.token = token
+
     def request(self, call: Call) -> Reply:
         """Any API call: token, proof, retries and errors as for all the others."""
         return self._transport.drive(self._session.converse(call))

@@ -97,7 +97,7 @@ def read_credential(path: str | os.PathLike[str]) -> Credential:
             else's, or not a credential. The text never shows the file's content.
     """
     name = Path(path).name
-    data = _read_private(Path(path), name)
+    data = read_private_file(Path(path))
     try:
         fields = msgspec.json.decode(data, type=dict[str, Any])
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -119,7 +119,13 @@ def read_credential(path: str | os.PathLike[str]) -> Credential:
     )
 
 
-def _read_private(path: Path, name: str) -> bytes:
+def read_private_file(path: Path) -> bytes:
+    """The content of a small file that is its owner's alone.
+
+    Raises:
+        Malformed: missing, a link or not a plain file, open to others, somebody else's, too long.
+    """
+    name = path.name
     try:
         # The checks are on the opened file, so it cannot be exchanged in between.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -34,6 +34,7 @@ class Shell:
             "CRYOGATE_STATE_DIR": str(self.home),
             "CRYOGATE_URL": self.gateway.url,
             "CRYOGATE_AGENT": None,
+            "XDG_RUNTIME_DIR": str(self.home / "runtime"),
         }
         return CliRunner().invoke(cli, list(args), env=env, input=input)
 
@@ -449,3 +450,43 @@ def test_a_change_is_only_what_was_named(shell: Shell) -> None:
     ]
     assert shell("agent", "set", "agent-a").exit_code == 2
     assert shell("experiment", "set", "exp-1").exit_code == 2
+
+
+@pytest.mark.attack("T5")
+def test_commands_in_a_session_use_its_token_and_nobody_elses(shell: Shell) -> None:
+    session_id = new_id(SESSION)
+    view = {"session_id": session_id, "experiment_id": "exp-1"}
+    shell.gateway.answer("POST", "/v1/sessions", (201, view))
+    shell.gateway.answer("DELETE", f"/v1/sessions/{session_id}", (200, view))
+    serve_job(shell.gateway, "queued")
+    circuit = str(shell.home / "ghz.qasm")
+    assert shell.agent("session", "open").exit_code == 0
+    assert shell.agent("job", "submit", circuit, "--session", session_id).exit_code == 0
+    opened, submitted = shell.gateway.seen
+    assert opened.token == submitted.token
+    assert submitted.body["session_id"] == session_id
+    [kept] = (shell.home / "runtime" / "cryogate").iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+    stranger = Identity.generate("agent-b")
+    shell.gateway.clients["agent-b"] = stranger.public_jwk()
+    write_credential(shell.home / "b.json", stranger, None, "exp-1")
+    args = ("job", "submit", circuit, "--session", session_id, "--as", str(shell.home / "b.json"))
+    assert shell(*args).exit_code == 0
+    assert shell.gateway.seen[-1].token != opened.token
+
+    assert shell.agent("session", "close", session_id).exit_code == 0
+    assert shell.gateway.seen[-1].token == opened.token
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"client_id": "agent-a", "token": 1}'])
+def test_a_broken_memory_of_a_session_is_passed_over(shell: Shell, content: str) -> None:
+    session_id = new_id(SESSION)
+    path = shell.home / "runtime" / "cryogate" / f"{session_id}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    path.chmod(0o600)
+    serve_job(shell.gateway, "queued")
+    args = ("job", "submit", str(shell.home / "ghz.qasm"), "--session", session_id)
+    assert shell.agent(*args).exit_code == 0
