@@ -1,20 +1,27 @@
 """Circuits: hostile source in, one canonical program with facts and a fingerprint out."""
 
+from cryogate.circuits.batch import Batch, Execution, batch_of, load_sweep
+from cryogate.circuits.drawing import drawing, svg
 from cryogate.circuits.emission import emit
 from cryogate.circuits.errors import CircuitError, NeedsRichParser, WorkerFailed
 from cryogate.circuits.flat import parse_flat
-from cryogate.circuits.ionq import parse_ionq
+from cryogate.circuits.inspection import inspection
+from cryogate.circuits.ionq import parse_ionq, parse_ionq_batch
 from cryogate.circuits.loading import RICH_ENTRYPOINT, load
 from cryogate.circuits.model import Dialect, Facts, Format, ParseLimits
 from cryogate.circuits.pool import GuardedPool, WorkerLimits
 from cryogate.circuits.program import Condition, Operation, Program
+from cryogate.circuits.second_opinion import SECOND_OPINION_ENTRYPOINT, second_opinion
 from cryogate.circuits.similarity import similarity
 
 __all__ = [
     "RICH_ENTRYPOINT",
+    "SECOND_OPINION_ENTRYPOINT",
+    "Batch",
     "CircuitError",
     "Condition",
     "Dialect",
+    "Execution",
     "Facts",
     "Format",
     "GuardedPool",
@@ -24,9 +31,16 @@ __all__ = [
     "Program",
     "WorkerFailed",
     "WorkerLimits",
+    "batch_of",
+    "drawing",
     "emit",
+    "inspection",
     "load",
+    "load_sweep",
     "parse_flat",
     "parse_ionq",
+    "parse_ionq_batch",
+    "second_opinion",
     "similarity",
+    "svg",
 ]

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 
 from cryogate.circuits.errors import CircuitError, shown
 
-_NUMBER = re.compile(r"-?(?:\d{1,40}+(?:\.\d{0,40}+)?|\.\d{1,40}+)(?:[eE][-+]?\d{1,3}+)?")
+_NUMBER = re.compile(r"-?(?:\d{1,40}+(?:\.\d{0,40}+)?|\.\d{1,40}+)(?:[eE][-+]?\d{1,3}+)?", re.ASCII)
 _TOKEN = re.compile(
     r"\s*+(?:((?:\d{1,40}+\.\d{0,40}+|\.\d{1,40}+)(?:[eE][-+]?\d{1,3}+)?"
-    r"|\d{1,40}+[eE][-+]?\d{1,3}+)|(\d{1,40}+)(?![\d.])|([A-Za-z_]\w{0,63}+)|([-+*/()]))"
+    r"|\d{1,40}+[eE][-+]?\d{1,3}+)|(\d{1,40}+)(?![\d.])|([A-Za-z_]\w{0,63}+)|([-+*/()]))",
+    re.ASCII,
 )
 _CONSTANTS = {"pi": math.pi, "tau": math.tau, "euler": math.e}
 _RANK = {"+": 1, "-": 1, "*": 2, "/": 2, "neg": 3}

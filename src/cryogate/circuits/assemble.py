@@ -79,10 +79,10 @@ def _text(header: str, keys: array[int], ops: list[Op]) -> bytes:
     if len(ops) <= _SMALL:
         lines = [text for _, text in sorted(zip(keys, map(line, ops), strict=True))]
         return (header + "".join(lines)).encode("ascii")
-    order = np.argsort(np.frombuffer(keys, dtype=np.int64), kind="stable").tolist()
+    order = np.argsort(np.frombuffer(keys, dtype=np.int64), kind="stable")
     parts = [header.encode("ascii")]
     for start in range(0, len(order), _SLICE):
-        chosen = map(ops.__getitem__, order[start : start + _SLICE])
+        chosen = map(ops.__getitem__, order[start : start + _SLICE].tolist())
         parts.append("".join(map(line, chosen)).encode("ascii"))
     return b"".join(parts)
 

@@ -8,6 +8,7 @@ set, turns for ``native``.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from cryogate.circuits.angles import finite
@@ -18,6 +19,7 @@ from cryogate.circuits.operations import Builder
 from cryogate.circuits.program import Operation, Program
 
 _MAX_NESTING = 8
+MAX_CIRCUITS = 1000
 #: (IonQ name, number of controls) -> canonical name
 _QIS: dict[tuple[str, int], str] = {
     **{(name, 0): name for name in words("id x y z h s t rx ry rz swap")},
@@ -42,6 +44,10 @@ def parse_ionq(source: bytes, limits: ParseLimits | None = None) -> Program:
     document = _decode(source, limits)
     if not isinstance(document, dict):
         _syntax("the circuit is not an object")
+    return _program(document, limits)
+
+
+def _program(document: dict[str, Any], limits: ParseLimits) -> Program:
     unknown = set(document) - _INPUT_KEYS
     if unknown:
         raise CircuitError("unsupported", f"unknown member {shown(min(unknown))}")
@@ -59,6 +65,30 @@ def parse_ionq(source: bytes, limits: ParseLimits | None = None) -> Program:
         _gate(builder, entry, native=gateset == "native")
     _measure(builder, document.get("registers"))
     return builder.program()
+
+
+def parse_ionq_batch(source: bytes, limits: ParseLimits | None = None) -> tuple[Program, ...]:
+    """The programs of a multi-circuit input object, one for each circuit. Raises `CircuitError`.
+
+    ``limits`` hold for each circuit, and its operation limit for all of them together.
+    """
+    limits = limits or ParseLimits()
+    document = _decode(source, limits)
+    circuits = document.get("circuits") if isinstance(document, dict) else None
+    if not isinstance(circuits, list) or not circuits or len(circuits) > MAX_CIRCUITS:
+        _syntax(f"circuits must be a list of 1 to {MAX_CIRCUITS} circuits")
+    if set(document) - _INPUT_KEYS - {"circuits"}:
+        raise CircuitError("unsupported", "unknown member beside circuits")
+    shared = {k: v for k, v in document.items() if k != "circuits"}
+    programs, room = [], limits.max_operations
+    for circuit in circuits:
+        if not isinstance(circuit, dict):
+            _syntax("a circuit is not an object")
+        left = replace(limits, max_operations=max(room, 0))
+        programs.append(_program({**shared, **circuit}, left))
+        facts = programs[-1].facts
+        room -= facts.gates + facts.measurements
+    return tuple(programs)
 
 
 def _syntax(detail: str) -> NoReturn:

@@ -39,7 +39,7 @@ main(sys.argv[2])
 class WorkerLimits:
     """Limits of one worker. Memory is address space, which counts libraries too."""
 
-    memory_bytes: int = 1 << 30
+    memory_bytes: int = 1 << 29
     cpu_seconds: int = 5
     open_files: int = 64
     max_reply_bytes: int = 1 << 28
@@ -75,7 +75,7 @@ class _Worker:
             raise WorkerFailed(reason, f"the worker ended with status {code}") from None
         if status == guarded_child.OK:
             return body
-        detail = body[:300].decode("ascii", "replace")
+        detail = "".join(chr(x) if 32 <= x < 127 else "?" for x in body[:300])
         raise WorkerFailed("memory" if status == guarded_child.MEMORY else "error", detail)
 
     def alive(self) -> bool:

@@ -28,7 +28,6 @@ GATES: dict[str, Any] = {
     "ccx": lib.CCXGate, "ccz": lib.CCZGate, "cswap": lib.CSwapGate, "rccx": lib.RCCXGate,
     "rc3x": lib.RC3XGate, "c3x": lib.C3XGate, "c3sqrtx": lib.C3SXGate, "c4x": lib.C4XGate,
 }  # fmt: skip
-QPY_MINIMUM = 13
 
 
 def to_qiskit(program: Program) -> QuantumCircuit:

@@ -44,16 +44,12 @@ RICH = {
     ),
 }
 #: Words that can name no register.
-RESERVED = (
-    frozenset(FORBIDDEN)
-    | RICH[3]
-    | frozenset(
-        words(
-            "OPENQASM include qubit bit qreg creg barrier reset measure pi tau euler U CX sin cos tan "
-            "exp ln sqrt true false in void"
-        )
+RESERVED = frozenset(
+    words(
+        "OPENQASM include qubit bit qreg creg barrier reset measure pi tau euler U CX "
+        "sin cos tan exp ln sqrt true false in void"
     )
-)
+).union(FORBIDDEN, RICH[3])
 
 
 def read_source(source: bytes, max_bytes: int, *, block_comments: bool) -> str:
@@ -67,7 +63,7 @@ def read_source(source: bytes, max_bytes: int, *, block_comments: bool) -> str:
             "encoding",
             "only printable ASCII is accepted",
             line=line,
-            hint="write pi, not its letter",
+            hint="spell out pi",
         )
     if b"\r" in source:
         source = source.replace(b"\r\n", b"\n")

@@ -1,0 +1,77 @@
+"""What there is to say about a program, as plain data for people and for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from cryogate.circuits.emission import emit
+from cryogate.circuits.errors import CircuitError
+from cryogate.circuits.model import Dialect
+from cryogate.circuits.program import Program
+
+#: Facts that a limit may bound.
+LIMITED = (
+    "qubits", "used_qubits", "clbits", "gates", "one_qubit_gates", "two_qubit_gates",
+    "multi_qubit_gates", "measurements", "resets", "depth", "two_qubit_depth",
+)  # fmt: skip
+_EMIT_UP_TO = 10_000
+
+
+def inspection(
+    program: Program,
+    limits: Mapping[str, int] | None = None,
+    gate_set: Collection[str] | None = None,
+) -> dict[str, Any]:
+    """Fingerprint, facts, the dialects that can express it, and every limit it breaks.
+
+    ``limits`` maps names from `LIMITED` to the largest value allowed; an unknown name raises
+    `ValueError`, for a limit nobody checks is worse than none. ``gate_set`` is what is allowed.
+    """
+    facts = program.facts
+    shown: dict[str, Any] = {name: getattr(facts, name) for name in LIMITED}
+    shown |= {
+        "gate_counts": dict(facts.gate_counts),
+        "gate_set": list(facts.gate_set),
+        "features": list(facts.features),
+    }
+    return {
+        "fingerprint": program.fingerprint,
+        "facts": shown,
+        "dialects": _dialects(program),
+        "violations": _violations(program, limits or {}, gate_set),
+    }
+
+
+def _dialects(program: Program) -> dict[str, str]:
+    """``ok``, or why not; a very large program is not written out to find out."""
+    if program.facts.gates > _EMIT_UP_TO:
+        return {}
+    out = {}
+    for dialect in Dialect:
+        if dialect is Dialect.QISKIT:
+            continue
+        try:
+            emit(program, dialect)
+            out[dialect.value] = "ok"
+        except CircuitError as error:
+            out[dialect.value] = error.detail
+    return out
+
+
+def _violations(
+    program: Program, limits: Mapping[str, int], gate_set: Collection[str] | None
+) -> list[dict[str, Any]]:
+    unknown = sorted(set(limits) - set(LIMITED))
+    if unknown:
+        raise ValueError(f"no fact is named {unknown[0]}")
+    found: list[dict[str, Any]] = []
+    for name, allowed in limits.items():
+        actual = getattr(program.facts, name)
+        if actual > allowed:
+            found.append({"limit": name, "allowed": allowed, "actual": actual})
+    if gate_set is not None:
+        extra = sorted(set(program.facts.gate_set) - set(gate_set))
+        if extra:
+            found.append({"limit": "gate_set", "allowed": sorted(gate_set), "actual": extra})
+    return found
