@@ -33,7 +33,7 @@ def main() -> None:
         with Client(target.url, identity.client_id, identity, EXPERIMENT) as client:
             job = client.submit(circuit(20), BACKEND, 100)
             client.wait(job.job_id, timeout_s=30)
-            access = client.token().access_token
+            access = client.token().value
             url = f"{target.url}/v1/jobs/{job.job_id}"
 
             def batch(count: int) -> list[bytes]:

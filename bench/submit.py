@@ -47,7 +47,7 @@ def main() -> None:
             token = client.token()
 
             def batch(count: int) -> list[bytes]:
-                access = token.access_token
+                access = token.value
                 return [
                     request("POST", url, [
                         JSON, f"Authorization: DPoP {access}",

@@ -159,7 +159,7 @@ class Deployment:
             ledger=ledger,
             revocations=self.revocations,
             changes=changes,
-            replica_id=secrets.token_hex(8),
+            replica_id=_replica(config),
         )
         jobs = JobService(
             store=store,
@@ -297,6 +297,15 @@ class Deployment:
     async def _probe_log(self) -> None:
         if self.audit is None or self.audit.trouble is not None:
             raise RuntimeError("the log does not get on")
+
+
+def _replica(config: Config) -> str:
+    """This process's name in claims.
+
+    SQLite admits one process, so a restart may take its predecessor's claims back at once; on
+    PostgreSQL another replica may be alive under any name but a fresh one.
+    """
+    return "single" if config.store_url.startswith("sqlite:") else secrets.token_hex(8)
 
 
 def _tell(task: asyncio.Task[Any]) -> None:

@@ -165,7 +165,9 @@ class PolicyEngine(ABC):
 
         logging.getLogger("cryogate.policy").error(
             # an engine in another language may append its whole native stack
-            "no policy decision: %s: %.400s", type(error).__name__, error
+            "no policy decision: %s: %.400s",
+            type(error).__name__,
+            error,
         )
 
 
