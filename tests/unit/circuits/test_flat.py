@@ -63,7 +63,7 @@ def test_a_register_may_have_the_name_of_a_lesser_known_gate() -> None:
         ("qreg q[2];\nrx q[0];", "syntax", 4),
         ("qreg q[2];\nx(1) q[0];", "syntax", 4),
         ("qreg q[2];\nx q[0],q[1];", "syntax", 4),
-        ("qreg q[2];\nx q[0]", "syntax", 3),
+        ("qreg q[2];\nx q[0]", "syntax", 4),
         ("qreg q[2];\n;", "syntax", 4),
         ("qreg q[2]; creg c[2];\nx c[0];", "syntax", 4),
         ("qreg q[2]; creg c[1];\nmeasure q -> c;", "syntax", 4),

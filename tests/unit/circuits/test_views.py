@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ def test_similarity_sees_structure_and_not_angles_or_names_of_wires() -> None:
     def ansatz(angle: float, first: int, layers: int = 3) -> str:
         order = [(first + i) % 4 for i in range(4)]
         layer = "".join(f"ry({angle}) q[{i}];" for i in order)
-        layer += "".join(f"cx q[{a}],q[{b}];" for a, b in zip(order, order[1:], strict=False))
+        layer += "".join(f"cx q[{a}],q[{b}];" for a, b in pairwise(order))
         return "qreg q[4]; creg c[4];" + layer * layers + "measure q -> c;"
 
     base = qasm2(ansatz(0.1, 0))
