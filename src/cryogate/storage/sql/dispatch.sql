@@ -19,7 +19,7 @@ WHERE job_id IN (
 RETURNING job_id, agent_id, owner, experiment_id, token_id, token_issued_ms, session_id, backend,
           shots, state, circuit_sha256, results, currency, cost_bound_cents, policy_digest,
           approval_id, vendor_id, failure, claim_fence, updated_ms,
-          CASE WHEN length(program) <= :inline THEN program END AS program
+          CASE WHEN length(program) <= CAST(:inline AS BIGINT) THEN program END AS program
 
 -- name: dispatch_claim_queued [postgres]
 UPDATE jobs SET claimed_by = :owner, claim_fence = claim_fence + 1, claim_until_ms = :until_ms
@@ -33,7 +33,7 @@ WHERE job_id IN (
 RETURNING job_id, agent_id, owner, experiment_id, token_id, token_issued_ms, session_id, backend,
           shots, state, circuit_sha256, results, currency, cost_bound_cents, policy_digest,
           approval_id, vendor_id, failure, claim_fence, updated_ms,
-          CASE WHEN length(program) <= :inline THEN program END AS program
+          CASE WHEN length(program) <= CAST(:inline AS BIGINT) THEN program END AS program
 
 -- name: dispatch_claim_orphans [sqlite]
 -- Jobs whose claimant stopped renewing its claim. The vendor may have them.
@@ -46,7 +46,7 @@ WHERE job_id IN (
 RETURNING job_id, agent_id, owner, experiment_id, token_id, token_issued_ms, session_id, backend,
           shots, state, circuit_sha256, results, currency, cost_bound_cents, policy_digest,
           approval_id, vendor_id, failure, claim_fence, updated_ms,
-          CASE WHEN length(program) <= :inline THEN program END AS program
+          CASE WHEN length(program) <= CAST(:inline AS BIGINT) THEN program END AS program
 
 -- name: dispatch_claim_orphans [postgres]
 UPDATE jobs SET claimed_by = :owner, claim_fence = claim_fence + 1, claim_until_ms = :until_ms
@@ -59,13 +59,13 @@ WHERE job_id IN (
 RETURNING job_id, agent_id, owner, experiment_id, token_id, token_issued_ms, session_id, backend,
           shots, state, circuit_sha256, results, currency, cost_bound_cents, policy_digest,
           approval_id, vendor_id, failure, claim_fence, updated_ms,
-          CASE WHEN length(program) <= :inline THEN program END AS program
+          CASE WHEN length(program) <= CAST(:inline AS BIGINT) THEN program END AS program
 
 -- name: dispatch_expire_predecessor
 -- Claims of an earlier process of this replica: it is dead, so nobody renews them.
 UPDATE jobs SET claim_until_ms = 0
 WHERE state IN ('queued', 'dispatching', 'running')
-  AND substr(claimed_by, 1, :prefix_length) = :prefix AND claimed_by <> :owner
+  AND substr(claimed_by, 1, CAST(CAST(:prefix_length AS BIGINT) AS INTEGER)) = :prefix AND claimed_by <> :owner
 
 -- name: dispatch_program
 SELECT program FROM jobs WHERE job_id = :job_id
