@@ -43,7 +43,7 @@ def make_engine(bundle: Bundle) -> regorus.Engine:
 
 
 class RegorusEngine(PolicyEngine):
-    """The embedded engine. 0.2 ms a decision; holds the interpreter lock meanwhile."""
+    """The embedded engine. About 0.3 ms a decision; holds the interpreter lock meanwhile."""
 
     def __init__(self, bundle: Bundle) -> None:
         """Raises `BundleInvalid` when the engine does not read the bundle."""

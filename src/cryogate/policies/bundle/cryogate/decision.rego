@@ -74,9 +74,9 @@ backends := input.grant.allowed_backends if input.action == "token:issue"
 backends := [input.backend.name] if is_job
 
 # A pattern is an exact name, or a prefix and one star; there is no other wildcard.
-matches(patterns, name) if name in patterns
-
 matches(patterns, name) if {
+	name in patterns
+} else if {
 	some pattern in patterns
 	endswith(pattern, "*")
 	startswith(name, trim_suffix(pattern, "*"))
