@@ -244,8 +244,14 @@ def _check(config: Config) -> None:
     server = config.server
     if server.public_url:
         url = urlsplit(server.public_url)
-        if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
-            raise ConfigError("server.public_url must be an http(s) URL without query or fragment")
+        if (
+            url.scheme not in ("http", "https")
+            or not url.hostname
+            or url.path.strip("/")
+            or url.query
+            or url.fragment
+        ):
+            raise ConfigError("server.public_url must be an http(s) origin: no path, no query")
         clear = url.scheme == "http" and url.hostname not in _LOOPBACK
     else:
         clear = server.host not in _LOOPBACK

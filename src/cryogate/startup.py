@@ -33,7 +33,7 @@ class StateUnsafe(CryogateError):
 def run_up(
     config_path: Path | None, state_dir: Path | None, overrides: Mapping[str, object]
 ) -> None:
-    """Serve until SIGTERM or SIGINT. Returns after the log's last head is signed.
+    """Serve until SIGTERM or SIGINT, then end the process once the log's last head is signed.
 
     Raises:
         CryogateError: something cannot be used; the text says what and the way out.
@@ -54,6 +54,12 @@ def run_up(
             runner.run(_serve(config, listener))
     finally:
         listener.close()
+    # The log's last head is signed and the store is closed: nothing is left to lose. The
+    # interpreter's own teardown runs native extensions' destructors in no certain order, and has
+    # been seen to crash there now and then, which an init system would report as a failure.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def prepare(config: Config) -> None:
@@ -103,7 +109,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
     base_url = config.base_url(port)
     deployment = Deployment(config, base_url)
     await deployment.open()
-    await first_operator(deployment.registry, config.state, base_url)
+    await first_operator(deployment.registry, config.state)
     server = _Server(
         uvicorn.Config(
             deployment.app(),
@@ -124,7 +130,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         (config.state / "server.json").unlink(missing_ok=True)
 
 
-async def first_operator(registry: Registry, state: Path, base_url: str) -> None:
+async def first_operator(registry: Registry, state: Path) -> None:
     """Make the first operator's key, once: in the state directory, readable by its owner only."""
     path = state / "operator.jwk"
     if path.exists():
@@ -132,7 +138,6 @@ async def first_operator(registry: Registry, state: Path, base_url: str) -> None
     key = generate()
     document = {
         "client_id": f"operator:{FIRST_OPERATOR}",
-        "url": None,
         "jwk": key.private_jwk(),
     }
     try:
@@ -154,7 +159,7 @@ def _write_private(path: Path, document: Mapping[str, Any]) -> None:
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        json.dump({k: v for k, v in document.items() if v is not None}, file)
+        json.dump(document, file)
         file.flush()
         os.fsync(file.fileno())
     partial.rename(path)

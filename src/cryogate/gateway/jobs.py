@@ -36,7 +36,14 @@ from cryogate.ports.clock import Clock
 from cryogate.ports.policy import Action
 from cryogate.ports.provider import Backend
 from cryogate.ports.revocations import RevocationView
-from cryogate.ports.store import AlreadyExists, GuardFailed, Statement, Store, UnitOfWork
+from cryogate.ports.store import (
+    AlreadyExists,
+    GuardFailed,
+    SqlValue,
+    Statement,
+    Store,
+    UnitOfWork,
+)
 
 _NEWEST = 2**62
 
@@ -231,9 +238,14 @@ class JobService:
             return earlier, False
         except GuardFailed as failed:
             raise await self._guard_refusal(case, hold, failed) from failed
-        if state is JobState.QUEUED:
-            self._accepted()
-        return await self.job(caller, job_id), True
+        if approval_id is not None:
+            if state is JobState.QUEUED:
+                self._accepted()
+            return await self.job(caller, job_id), True
+        self._accepted()
+        # what was just committed needs no reading back: it is what the statement said
+        row = {**accept.params, **_ACCEPTED, "created_ms": now_ms, "updated_ms": now_ms}
+        return job_view(row), True
 
     async def _guard_refusal(self, case: Case, hold: Hold, failed: GuardFailed) -> Refused:
         violations = await self._ledger.explain(failed.guard, hold)
@@ -261,6 +273,14 @@ class JobService:
         return await self.job(caller, text(row, "job_id"))
 
 
+# Columns of a job that has just been queued and is not in the statement that made it.
+_ACCEPTED: dict[str, SqlValue] = {
+    "approval_state": None,
+    "approval_expires_ms": None,
+    "cost_actual_cents": None,
+    "runtime_ms": None,
+    "failure": None,
+}
 _NOUN: dict[str, str] = {"job:submit": "job", "job:estimate": "estimate"}
 
 
