@@ -26,6 +26,10 @@ class PostgresMissing(Exception):
     """No PostgreSQL can be started here; says why."""
 
 
+def _others_may_enter(directory: Path) -> bool:
+    return all(d.stat().st_mode & 0o001 for d in (directory, *directory.parents))
+
+
 class PostgresServer:
     """A throw-away server on a Unix socket in a directory of its own."""
 
@@ -43,6 +47,11 @@ class PostgresServer:
             entry = pwd.getpwnam(_UNPRIVILEGED)
             self._user = entry.pw_uid
             os.chown(self.root, entry.pw_uid, entry.pw_gid)
+            if not _others_may_enter(self._bin):
+                # root's own directories are closed to the user that the server runs as
+                install = self.root / "install"
+                shutil.copytree(self._bin.parent, install, symlinks=True)
+                self._bin = install / "bin"
         self._process: subprocess.Popen[bytes] | None = None
         self._count = 0
 
