@@ -74,6 +74,10 @@ def _nested(open_: bytes, close: bytes, count: int) -> bytes:
         V2 + b"".join(b"qreg q%d[1024];" % i for i in range(20_000)),
         V2 + b"qreg q[1024];" + b"h q;" * 200_000,
         V2 + b"qreg q[1024]; creg c[1024];" + b"measure q->c;" * 60_000,
+        V2 + b"qreg q[1024];" + b"barrier q;" * 90_000,
+        V2 + b"qreg q[340]; qreg r[340]; qreg w[340];" + b"ccx q,r,w;" * 90_000,
+        V2 + b"qreg q[1024]; creg c[4096];" + b"if(c==1) h q;" * 60_000,
+        V2 + b"qreg q[1024]; creg c[1];" + b"if(c==1) h q;" * 60_000,
         V2
         + b"gate g0 a{x a;}"
         + b"".join(b"gate g%d a{g%d a;g%d a;}" % (i, i - 1, i - 1) for i in range(1, 60))
@@ -106,7 +110,7 @@ def _nested(open_: bytes, close: bytes, count: int) -> bytes:
         V3 + b"//" * 400_000 + b"\n{",
         V3 + b"x" * 2_000_000,
     ],
-    ids=range(36),
+    ids=range(40),
 )
 async def test_c1_time_and_memory_are_bounded(pool: GuardedPool, source: bytes) -> None:
     await _refused(pool, source)

@@ -8,6 +8,7 @@ million pointers and not a million objects. Wires are qubits ``0, 1, ...`` and c
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import compress
@@ -31,13 +32,13 @@ _SLICE = 1 << 16
 
 def make_op(line: str, wires: Sequence[int], kind: str) -> Op:
     """An `Op` from its distinct wires in any order."""
-    ordered = sorted(wires, key=_wire_order)
+    # Complements of bits are negative, so one sort puts them first; they belong last.
+    ordered = sorted(wires)
+    if ordered[0] < 0:
+        bits = bisect_left(ordered, 0)
+        ordered = ordered[bits:] + ordered[bits - 1 :: -1]
     second = ordered[1] if len(ordered) > 1 else None
     return (line, ordered[0], second, tuple(ordered) if len(ordered) > 2 else None, kind)
-
-
-def _wire_order(wire: int) -> tuple[bool, int]:
-    return (wire < 0, abs(wire))
 
 
 def assemble(ops: list[Op], qubits: int, registers: tuple[int, ...]) -> Program:

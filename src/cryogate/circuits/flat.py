@@ -17,26 +17,20 @@ from __future__ import annotations
 import re
 
 from cryogate.circuits.angles import angle
-from cryogate.circuits.assemble import Op
+from cryogate.circuits.assemble import Op, make_op
 from cryogate.circuits.definitions import without_known
 from cryogate.circuits.errors import CircuitError, NeedsRichParser, shown
-from cryogate.circuits.flat_statements import Item, Statements
+from cryogate.circuits.flat_statements import Statements
 from cryogate.circuits.gates import CANONICAL, OPENQASM2, OPENQASM3, Gate
-from cryogate.circuits.model import Format, ParseLimits
+from cryogate.circuits.model import STORED, Format, ParseLimits
 from cryogate.circuits.operations import finish, repeated_qubit, too_many, wrong_arity
 from cryogate.circuits.program import Program
 from cryogate.circuits.source import line_of, read_source
 
-_PLAIN = re.compile(
-    r"([A-Za-z_]\w{0,63}+)\[(\d{1,7}+)\](?:\s*+,\s*+([A-Za-z_]\w{0,63}+)\[(\d{1,7}+)\])?"
-)
+_ELEMENT = re.compile(r"\s*+([A-Za-z_]\w{0,63}+)\s*+\[\s*+(\d{1,7}+)\s*+\]\s*+", re.ASCII)
 _CHUNK = 1 << 16
 _CACHE_STATEMENT = 24  # longer statements carry long angles, which seldom repeat
 _CACHE_SIZE = 1 << 16
-_STORED = ParseLimits(max_bytes=1 << 28, max_qubits=1 << 16, max_clbits=1 << 18)
-
-#: (items, canonical text or None if a register is among them, first, second, all if over two)
-_Operands = tuple[tuple[Item, ...], str | None, int, int | None, tuple[int, ...] | None]
 
 
 def parse_flat(source: bytes, format: Format, limits: ParseLimits | None = None) -> Program:  # noqa: A002
@@ -59,7 +53,7 @@ def parse_canonical(data: bytes) -> Program:
 
     Accepting only what re-canonicalises to the same bytes keeps one spelling per program.
     """
-    program = _Flat(_STORED, CANONICAL, 2).parse(data)
+    program = _Flat(STORED, CANONICAL, 2).parse(data)
     if program.text != data:
         raise CircuitError("not_canonical", "the stored text is not in canonical form")
     return program
@@ -71,7 +65,7 @@ class _Flat(Statements):
     def __init__(self, limits: ParseLimits, table: dict[str, Gate], version: int) -> None:
         super().__init__(limits, table, version)
         self.statements: dict[str, Op] = {}
-        self.operand_lists: dict[str, _Operands] = {}
+        self.elements: dict[str, tuple[int, str]] = {}
         self.angles: dict[str, str] = {}
 
     def parse(self, source: bytes) -> Program:
@@ -129,26 +123,81 @@ class _Flat(Statements):
             gate = self.gates.get(name) or self.gates.get(name.rstrip())
             if gate is None or not close:
                 return self.other(text)
+            rest = rest.lstrip()
         else:
             words = text.split(None, 1)
             gate = self.gates.get(words[0]) if len(words) == 2 else None
             if gate is None:
                 return self.other(text)
             angles, rest = "", words[1]
-        operands = self.operand_lists.get(rest)
-        if operands is None:
-            operands = self.operands(rest)
-        items, wires, first, second, more = operands
-        head = self.head(gate, angles)
-        if len(items) != gate.qubits:
-            raise wrong_arity(gate.name, gate.params, gate.qubits)
-        if wires is None:
-            self.broadcast(gate, head, items)
-            return None
-        op = (head + wires, first, second, more, gate.name)
+        name, params, size = gate
+        if not angles:
+            if params:
+                raise wrong_arity(name, params, size)
+            head = name + " "
+        elif params == 1:
+            spelled = self.angles.get(angles)
+            head = f"{name}({spelled if spelled is not None else self.angle(angles)}) "
+        else:
+            head = self.head(gate, angles)
+        op = self.plain(head, rest, gate) if size < 3 else None
+        if op is None:
+            op = self.any_gate(head, rest, gate)
+            if op is None:
+                return None
         if len(part) <= _CACHE_STATEMENT and len(self.statements) < _CACHE_SIZE:
             self.statements[part] = op
         return op
+
+    def plain(self, head: str, rest: str, gate: Gate) -> Op | None:
+        """A gate on one or two elements, the common case; None leaves the rest to `any_gate`."""
+        elements = self.elements
+        if gate.qubits == 1:
+            element = elements.get(rest) or self.element(rest)
+            if element is None:
+                return None
+            return (f"{head}{element[1]};\n", element[0], None, None, gate.name)
+        one, _, two = rest.partition(",")
+        element = elements.get(one) or self.element(one)
+        other = elements.get(two) or self.element(two)
+        if element is None or other is None:
+            return None
+        a, b = element[0], other[0]
+        line = f"{head}{element[1]},{other[1]};\n"
+        if a < b:
+            return (line, a, b, None, gate.name)
+        if a == b:
+            raise repeated_qubit()
+        return (line, b, a, None, gate.name)
+
+    def element(self, text: str) -> tuple[int, str] | None:
+        """Index and canonical name of ``register[index]``, remembered; None for all else."""
+        match = _ELEMENT.fullmatch(text)
+        if match is None:
+            return None
+        register = self.names.get(match[1])
+        index = int(match[2])
+        if register is None or not register.quantum or register.single or index >= register.size:
+            return None
+        index += register.start
+        found = (index, f"q[{index}]")
+        if len(self.elements) < _CACHE_SIZE:
+            self.elements[text] = found
+        return found
+
+    def any_gate(self, head: str, rest: str, gate: Gate) -> Op | None:
+        """A gate on any operands; None if it was a broadcast. Raises `CircuitError`."""
+        items = tuple([self.operand(x) for x in rest.split(",")])
+        if len(items) != gate.qubits:
+            raise wrong_arity(gate.name, gate.params, gate.qubits)
+        if not all(quantum and not whole for quantum, _, _, whole in items):
+            self.broadcast(gate, head, items)
+            return None
+        wires = [item[1] for item in items]
+        if len(set(wires)) != len(wires):
+            raise repeated_qubit()
+        line = head + ",".join([f"q[{i}]" for i in wires]) + ";\n"
+        return make_op(line, wires, gate.name)
 
     def head(self, gate: Gate, angles: str) -> str:
         """Canonical name and angles, ready to be followed by the operands."""
@@ -156,8 +205,6 @@ class _Flat(Statements):
             if gate.params:
                 raise wrong_arity(gate.name, gate.params, gate.qubits)
             return gate.name + " "
-        if gate.params == 1 and (known := self.angles.get(angles)) is not None:
-            return f"{gate.name}({known}) "
         values = [self.angle(x) for x in angles.split(",")]
         if len(values) != gate.params:
             raise wrong_arity(gate.name, gate.params, gate.qubits)
@@ -171,47 +218,3 @@ class _Flat(Statements):
             if len(text) <= _CACHE_STATEMENT and len(self.angles) < _CACHE_SIZE:
                 self.angles[text] = spelled
         return spelled
-
-    def operands(self, rest: str) -> _Operands:
-        """An operand list, looked up by its text the next time."""
-        plain = _PLAIN.fullmatch(rest)
-        parsed = self.plain(plain) if plain else None
-        if parsed is None:
-            parsed = self.any_operands(rest)
-        if len(self.operand_lists) < _CACHE_SIZE:
-            self.operand_lists[rest] = parsed
-        return parsed
-
-    def plain(self, match: re.Match[str]) -> _Operands | None:
-        """One or two elements, the common case; None leaves errors to the general case."""
-        name, index, other, other_index = match.groups()
-        register = self.names.get(name)
-        a = int(index)
-        if register is None or a >= register.size or not register.quantum or register.single:
-            return None
-        a += register.start
-        item = (True, a, 1, False)
-        if other is None:
-            return ((item,), f"q[{a}];\n", a, None, None)
-        register = self.names.get(other)
-        b = int(other_index)
-        if register is None or b >= register.size or not register.quantum or register.single:
-            return None
-        b += register.start
-        if a == b:
-            return None
-        items = (item, (True, b, 1, False))
-        return (items, f"q[{a}],q[{b}];\n", min(a, b), max(a, b), None)
-
-    def any_operands(self, rest: str) -> _Operands:
-        """Any operand list. Raises `CircuitError`."""
-        items = tuple([self.operand(x) for x in rest.split(",")])
-        if not all(quantum and not whole for quantum, _, _, whole in items):
-            return (items, None, 0, None, None)
-        wires = [x[1] for x in items]
-        if len(set(wires)) != len(wires):
-            raise repeated_qubit()
-        text = ",".join([f"q[{i}]" for i in wires]) + ";\n"
-        wires.sort()
-        second = wires[1] if len(wires) > 1 else None
-        return (items, text, wires[0], second, tuple(wires) if len(wires) > 2 else None)

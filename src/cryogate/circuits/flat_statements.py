@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from cryogate.circuits.assemble import Op
+from cryogate.circuits.assemble import CONDITIONAL, Op, make_op
 from cryogate.circuits.errors import CircuitError, NeedsRichParser, shown
 from cryogate.circuits.gates import CANONICAL, OPENQASM2, OPENQASM2_BUILTIN, PROTECTED, Gate
 from cryogate.circuits.model import ParseLimits
@@ -20,6 +20,7 @@ _CONDITION = re.compile(
 )
 _QUBIT_DECLARATION = re.compile(r"(?:\[\s*+(\d{1,9}+)\s*+\])?\s*+([A-Za-z_]\w{0,63}+)", re.ASCII)
 _REGISTER_DECLARATION = re.compile(r"([A-Za-z_]\w{0,63}+)\s*+(?:\[\s*+(\d{1,9}+)\s*+\])?", re.ASCII)
+_CACHED_BROADCASTS = 64
 #: (quantum, start, size, whole register)
 Item = tuple[bool, int, int, bool]
 
@@ -47,6 +48,7 @@ class Statements:
         self.builder = Builder(limits)
         self.layout = self.builder.layout
         self.ops = self.builder.ops
+        self.broadcasts: dict[tuple[str, tuple[Item, ...]], list[Op]] = {}
 
     def statement(self, part: str) -> Op | None:
         """One statement of any kind."""
@@ -90,11 +92,18 @@ class Statements:
             raise CircuitError("syntax", "registers of different sizes in one operation")
         count = max(sizes, default=1)
         self.room(count)
-        builder = self.builder
-        params = [float(x) for x in head[len(gate.name) + 1 : -2].split(",")] if gate.params else []
-        for i in range(count):
-            qubits = [start + i if whole else start for _, start, _, whole in items]
-            builder.gate(gate.name, params, qubits, condition)
+        kind, bits = gate.name, tuple[int, ...]()
+        if condition is not None:
+            self.builder.spend(count * len(condition.bits))
+            head = self.layout.condition(condition) + head
+            kind, bits = CONDITIONAL + gate.name, tuple([~bit for bit in condition.bits])
+        # Repeated broadcasts share their operations: a flood of them costs pointers.
+        made = self.broadcasts.get((head, items))
+        if made is None:
+            made = _elementwise(kind, bits, head, items, count)
+            if len(self.broadcasts) < _CACHED_BROADCASTS:
+                self.broadcasts[head, items] = made
+        self.ops += made
 
     def room(self, count: int) -> None:
         """Refuse more operations than allowed before they are made."""
@@ -307,3 +316,19 @@ class Statements:
         if len(items) != gate.qubits:
             raise wrong_arity(gate.name, gate.params, gate.qubits)
         self.broadcast(gate, self.head(gate, angles), items, condition)
+
+
+def _elementwise(
+    kind: str, bits: tuple[int, ...], head: str, items: tuple[Item, ...], count: int
+) -> list[Op]:
+    if len(items) == 1 and not bits:
+        start = items[0][1]
+        return [(f"{head}q[{q}];\n", q, None, None, kind) for q in range(start, start + count)]
+    made = []
+    for i in range(count):
+        qubits = [start + i if whole else start for _, start, _, whole in items]
+        if len(set(qubits)) != len(qubits):
+            raise repeated_qubit()
+        line = head + ",".join([f"q[{q}]" for q in qubits]) + ";\n"
+        made.append(make_op(line, (*qubits, *bits), kind))
+    return made

@@ -41,6 +41,12 @@ class ParseLimits:
     max_statement: int = 1 << 16
 
 
+#: For programs that were accepted before: what is stored must stay readable.
+STORED = ParseLimits(
+    max_bytes=1 << 30, max_qubits=1 << 16, max_clbits=1 << 18, max_operations=1 << 24
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a program uses, exactly.

@@ -73,12 +73,13 @@ def _bad_size(what: str, size: int, limit: int) -> CircuitError:
 class Builder:
     """Makes a program operation by operation, with every index and count checked."""
 
-    __slots__ = ("_limits", "layout", "ops")
+    __slots__ = ("_limits", "_long_wires", "layout", "ops")
 
     def __init__(self, limits: ParseLimits | None = None) -> None:
         self._limits = limits or ParseLimits()
         self.layout = Layout(self._limits)
         self.ops: list[Op] = []
+        self._long_wires = 0
 
     def gate(
         self,
@@ -110,7 +111,14 @@ class Builder:
 
     def barrier(self, qubits: Sequence[int]) -> None:
         """Add a barrier; its operands are a set, so they are written in order."""
+        self.spend(len(qubits))
         self._add("barrier", f"barrier {self._qubits(sorted(qubits))};\n", qubits, (), None)
+
+    def spend(self, wires: int) -> None:
+        """Only barriers and conditions have many wires; all of them together are bounded too."""
+        self._long_wires += wires
+        if self._long_wires > 2 * self._limits.max_operations:
+            raise CircuitError("too_large", "barriers and conditions touch too many wires")
 
     def program(self) -> Program:
         """The finished program. Raises `CircuitError` (``syntax``) when there is no qubit."""
@@ -136,6 +144,7 @@ class Builder:
         if condition is None:
             self.ops.append(make_op(line, [*qubits, *bits], kind))
             return
+        self.spend(len(condition.bits))
         line = self.layout.condition(condition) + line
         wires = {*qubits, *bits, *(~bit for bit in condition.bits)}
         self.ops.append(make_op(line, list(wires), CONDITIONAL + kind))

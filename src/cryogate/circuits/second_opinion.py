@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cryogate.circuits.emission import emit
 from cryogate.circuits.errors import CircuitError, WorkerFailed
-from cryogate.circuits.model import Dialect, ParseLimits
+from cryogate.circuits.model import STORED, Dialect
 from cryogate.circuits.pool import GuardedPool
 from cryogate.circuits.program import Program
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 SECOND_OPINION_ENTRYPOINT = "cryogate.circuits.second_opinion:entrypoint"
-_LIMITS = ParseLimits(max_bytes=1 << 28, max_qubits=1 << 16, max_clbits=1 << 18)
 
 
 async def second_opinion(program: Program, dialect: Dialect, pool: GuardedPool) -> bytes:
@@ -62,19 +61,19 @@ def reread(text: bytes, dialect: Dialect) -> Program:
     if dialect is Dialect.IONQ_JSON:
         from cryogate.circuits.ionq import parse_ionq
 
-        return parse_ionq(text, _LIMITS)
+        return parse_ionq(text, STORED)
     if dialect in (Dialect.OPENQASM3, Dialect.BRAKET):
         from cryogate.circuits.reference_reader import read_openqasm3
 
-        return read_openqasm3(text, _LIMITS)
+        return read_openqasm3(text, STORED)
     from cryogate.circuits.qiskit_reader import from_qiskit
 
     if dialect is Dialect.QISKIT:
         from qiskit import qpy
 
         (circuit,) = qpy.load(io.BytesIO(text))
-        return from_qiskit(circuit, _LIMITS)
-    return from_qiskit(_qiskit_openqasm2(text), _LIMITS)
+        return from_qiskit(circuit, STORED)
+    return from_qiskit(_qiskit_openqasm2(text), STORED)
 
 
 def _qiskit_openqasm2(text: bytes) -> QuantumCircuit:
