@@ -30,6 +30,14 @@ def _others_may_enter(directory: Path) -> bool:
     return all(d.stat().st_mode & 0o001 for d in (directory, *directory.parents))
 
 
+def _copy(package: Path, to: Path) -> Path:
+    """The package and the libraries beside it, which its binaries find by relative paths."""
+    for part in (package, package.with_name(package.name + ".libs")):
+        if part.is_dir():
+            shutil.copytree(part, to / part.name, symlinks=True)
+    return to / package.name
+
+
 class PostgresServer:
     """A throw-away server on a Unix socket in a directory of its own."""
 
@@ -49,9 +57,7 @@ class PostgresServer:
             os.chown(self.root, entry.pw_uid, entry.pw_gid)
             if not _others_may_enter(self._bin):
                 # root's own directories are closed to the user that the server runs as
-                install = self.root / "install"
-                shutil.copytree(self._bin.parent, install, symlinks=True)
-                self._bin = install / "bin"
+                self._bin = _copy(self._bin.parents[1], self.root / "install") / "pginstall" / "bin"
         self._process: subprocess.Popen[bytes] | None = None
         self._count = 0
 
