@@ -7,7 +7,7 @@ from cryogate.circuits.errors import CircuitError, NeedsRichParser, WorkerFailed
 from cryogate.circuits.flat import parse_flat
 from cryogate.circuits.inspection import inspection
 from cryogate.circuits.ionq import parse_ionq, parse_ionq_batch
-from cryogate.circuits.loading import RICH_ENTRYPOINT, load
+from cryogate.circuits.loading import QPY_ENTRYPOINT, RICH_ENTRYPOINT, load
 from cryogate.circuits.model import Dialect, Facts, Format, ParseLimits
 from cryogate.circuits.pool import GuardedPool, WorkerLimits
 from cryogate.circuits.program import Condition, Operation, Program
@@ -15,6 +15,7 @@ from cryogate.circuits.second_opinion import SECOND_OPINION_ENTRYPOINT, second_o
 from cryogate.circuits.similarity import similarity
 
 __all__ = [
+    "QPY_ENTRYPOINT",
     "RICH_ENTRYPOINT",
     "SECOND_OPINION_ENTRYPOINT",
     "Batch",

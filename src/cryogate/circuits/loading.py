@@ -13,8 +13,11 @@ from cryogate.circuits.ionq import parse_ionq
 from cryogate.circuits.model import Format, ParseLimits
 from cryogate.circuits.pool import GuardedPool
 from cryogate.circuits.program import Program
+from cryogate.circuits.qpy_reader import check_header
 
 RICH_ENTRYPOINT = "cryogate.circuits.rich:entrypoint"
+#: The same, for pools that also read QPY: its workers import qiskit when they start.
+QPY_ENTRYPOINT = "cryogate.circuits.qpy_worker:entrypoint"
 _IN_PLACE = 1 << 16
 _MAX_PARAMETERS = 1000
 
@@ -29,7 +32,8 @@ async def load(
 ) -> Program:
     """The program of ``source``. Raises `CircuitError`, nothing else but cancellation.
 
-    ``pool`` runs `RICH_ENTRYPOINT`; without one, rich input is refused (``needs_rich_parser``).
+    ``pool`` runs `RICH_ENTRYPOINT` or `QPY_ENTRYPOINT`; without one, rich input is refused
+    (``needs_rich_parser``).
     ``parameters`` binds OpenQASM 3 ``input`` declarations, each exactly once.
 
     The worker's answer is canonical text, and as hostile as what it parsed: it is parsed here
@@ -38,6 +42,8 @@ async def load(
     limits = limits or ParseLimits()
     if len(source) > limits.max_bytes:
         raise CircuitError("too_large", f"the source is over {limits.max_bytes} bytes")
+    if format is Format.QPY:
+        check_header(source)
     if format is not Format.QPY and not parameters:
         try:
             return await _parse(source, format, limits)

@@ -40,7 +40,7 @@ class WorkerLimits:
     """Limits of one worker. Memory is address space, which counts libraries too."""
 
     memory_bytes: int = 1 << 29
-    cpu_seconds: int = 5
+    cpu_seconds: int = 2
     open_files: int = 64
     max_reply_bytes: int = 1 << 28
     start_timeout_s: float = 60.0
@@ -114,7 +114,7 @@ class GuardedPool:
         size: int = 1,
         limits: WorkerLimits | None = None,
         max_jobs: int = 1000,
-        request_timeout_s: float = 10.0,
+        request_timeout_s: float = 1.5,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         if size < 1 or max_jobs < 1:

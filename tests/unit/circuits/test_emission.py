@@ -29,7 +29,7 @@ from cryogate.circuits.model import ParseLimits
 from cryogate.circuits.operations import Builder
 from cryogate.circuits.qiskit_bridge import to_qiskit
 from cryogate.circuits.rich.entry import parse_rich
-from cryogate.circuits.second_opinion import reread
+from cryogate.circuits.second_opinion_worker import reread
 
 IONQ_GATES = words(
     "x y z h s sdg t tdg sx sxdg rx ry rz swap cx cy cz ch ccx rxx ryy rzz crx cry crz id"

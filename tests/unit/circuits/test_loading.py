@@ -12,6 +12,7 @@ from qiskit.circuit import Parameter
 from tests.unit.circuits.support import qasm2
 
 from cryogate.circuits import (
+    QPY_ENTRYPOINT,
     RICH_ENTRYPOINT,
     CircuitError,
     Format,
@@ -31,6 +32,13 @@ RICH = b"OPENQASM 3.0; gate g(t) a { U(t, 0, 0) a; } qubit[2] q; g(0.5) q;"
 @pytest.fixture
 async def pool() -> AsyncIterator[GuardedPool]:
     made = GuardedPool(RICH_ENTRYPOINT, size=1, max_jobs=100, request_timeout_s=60.0)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def qpy_pool() -> AsyncIterator[GuardedPool]:
+    made = GuardedPool(QPY_ENTRYPOINT, size=1, max_jobs=100, request_timeout_s=60.0)
     yield made
     await made.close()
 
@@ -154,7 +162,7 @@ def _qpy(circuit: QuantumCircuit) -> bytes:
     return buffer.getvalue()
 
 
-async def test_qpy_is_read_in_the_worker(pool: GuardedPool) -> None:
+async def test_qpy_is_read_in_the_worker(qpy_pool: GuardedPool) -> None:
     theta = Parameter("theta")
     inner = QuantumCircuit(2, name="block")
     inner.h(0)
@@ -165,23 +173,25 @@ async def test_qpy_is_read_in_the_worker(pool: GuardedPool) -> None:
     circuit.measure([0, 2], [0, 1])
     with circuit.if_test((circuit.cregs[0], 2)):
         circuit.x(1)
-    program = await load(_qpy(circuit), Format.QPY, LIMITS, pool, parameters={"theta": 0.25})
+    program = await load(_qpy(circuit), Format.QPY, LIMITS, qpy_pool, parameters={"theta": 0.25})
     assert program == qasm2(
         "qreg q[3]; creg c[2]; h q[2]; cx q[2],q[0]; rx(0.25) q[1];"
         "measure q[0] -> c[0]; measure q[2] -> c[1]; if(c==2) x q[1];"
     )
     with pytest.raises(CircuitError) as caught:
-        await load(_qpy(circuit), Format.QPY, LIMITS, pool)
+        await load(_qpy(circuit), Format.QPY, LIMITS, qpy_pool)
     assert caught.value.code == "unbound"
     with pytest.raises(NeedsRichParser):
         await load(_qpy(circuit), Format.QPY, LIMITS, None)
 
 
 @pytest.mark.attack("C3")
-async def test_a_custom_gate_named_like_a_standard_one_is_what_it_does(pool: GuardedPool) -> None:
+async def test_a_custom_gate_named_like_a_standard_one_is_what_it_does(
+    qpy_pool: GuardedPool,
+) -> None:
     shadow = QuantumCircuit(2, name="cx")
     shadow.h(0)
     circuit = QuantumCircuit(2)
     circuit.append(shadow.to_gate(), [0, 1])
-    program = await load(_qpy(circuit), Format.QPY, LIMITS, pool)
+    program = await load(_qpy(circuit), Format.QPY, LIMITS, qpy_pool)
     assert program.facts.gate_counts == {"h": 1}

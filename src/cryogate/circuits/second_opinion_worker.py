@@ -1,0 +1,48 @@
+"""The worker's side of a second opinion; imports every parser it may need when it starts."""
+
+from __future__ import annotations
+
+import io
+
+from qiskit import QuantumCircuit, qasm2, qpy
+
+from cryogate.circuits.definitions import OPENQASM2_DEFINITIONS
+from cryogate.circuits.emission import emit
+from cryogate.circuits.gates import CANONICAL
+from cryogate.circuits.ionq import parse_ionq
+from cryogate.circuits.model import STORED, Dialect
+from cryogate.circuits.program import Program
+from cryogate.circuits.qiskit_bridge import GATES
+from cryogate.circuits.qiskit_reader import from_qiskit
+from cryogate.circuits.reference_reader import read_openqasm3
+
+
+def entrypoint(payload: bytes) -> bytes:
+    """The fingerprint another parser finds, a line feed, and QPY if asked for."""
+    head, _, text = payload.partition(b"\n")
+    dialect = Dialect(head.decode("ascii"))
+    body = b""
+    if dialect is Dialect.QISKIT:
+        body = emit(Program.from_bytes(text), dialect)
+        text = body
+    return reread(text, dialect).fingerprint.encode("ascii") + b"\n" + body
+
+
+def reread(text: bytes, dialect: Dialect) -> Program:
+    """What another parser makes of ``text``. Raises whatever that parser raises."""
+    if dialect is Dialect.IONQ_JSON:
+        return parse_ionq(text, STORED)
+    if dialect in (Dialect.OPENQASM3, Dialect.BRAKET):
+        return read_openqasm3(text, STORED)
+    if dialect is Dialect.QISKIT:
+        (circuit,) = qpy.load(io.BytesIO(text))
+        return from_qiskit(circuit, STORED)
+    return from_qiskit(_openqasm2(text), STORED)
+
+
+def _openqasm2(text: bytes) -> QuantumCircuit:
+    known = list(qasm2.LEGACY_CUSTOM_INSTRUCTIONS)
+    for name in OPENQASM2_DEFINITIONS:
+        gate = CANONICAL[name]
+        known.append(qasm2.CustomInstruction(name, gate.params, gate.qubits, GATES[name]))
+    return qasm2.loads(text.decode("ascii"), include_path=(), custom_instructions=known)
