@@ -109,7 +109,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
     base_url = config.base_url(port)
     deployment = Deployment(config, base_url)
     await deployment.open()
-    await first_operator(deployment.registry, config.state)
+    await first_operator(deployment.identity.registry, config.state)
     server = _Server(
         uvicorn.Config(
             deployment.app(),

@@ -1,4 +1,4 @@
-"""The only reader of configuration files and environment.
+"""Reads the configuration file and the environment, and checks them together.
 
 One TOML file, then ``CRYOGATE_<SECTION>_<KEY>`` variables over it. Everything is checked at start,
 and an error names the key. Anything less than safe has ``insecure`` in its name and warns.
@@ -10,145 +10,19 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
+from cryogate.config.model import Config
+from cryogate.config.sections import Section
 from cryogate.domain.errors import CryogateError
 
 _MAX_CONFIG_BYTES = 1 << 20
-Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class ConfigError(CryogateError):
     """The configuration cannot be used; the text names the key and the way out."""
-
-
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
-
-
-class Server(_Section, frozen=True, kw_only=True):
-    """Where the process listens, and the URL by which clients know it."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8642
-    public_url: str = ""
-    insecure_http: bool = False
-    max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=64 << 20)] = 4 << 20
-
-
-class Storage(_Section, frozen=True, kw_only=True):
-    """``sqlite:///path`` or ``postgresql://…``. Empty: a SQLite file in the state directory."""
-
-    url: str = ""
-
-
-class Policy(_Section, frozen=True, kw_only=True):
-    """Which engine decides, on which bundle. Empty bundle: ``policy/`` in the state directory."""
-
-    engine: Literal["regorus", "opa"] = "regorus"
-    bundle: str = ""
-    opa_url: str = "http://127.0.0.1:8181"
-    timeout_ms: Positive = 2000
-
-
-class Tokens(_Section, frozen=True, kw_only=True):
-    """Token lives and the proof-of-possession window, in seconds."""
-
-    default_ttl_s: Annotated[int, msgspec.Meta(ge=30, le=3600)] = 300
-    max_ttl_s: Annotated[int, msgspec.Meta(ge=30, le=3600)] = 3600
-    proof_window_s: Annotated[int, msgspec.Meta(ge=5, le=300)] = 60
-
-
-class Circuits(_Section, frozen=True, kw_only=True):
-    """Bounds on what is parsed at all. ``workers`` are guarded processes for rich notations."""
-
-    max_bytes: Positive = 1 << 20
-    max_qubits: Positive = 1024
-    max_operations: Positive = 1_000_000
-    workers: Annotated[int, msgspec.Meta(ge=0, le=64)] = 1
-
-
-class Approvals(_Section, frozen=True, kw_only=True):
-    """How long a request for approval stays open, and who may decide."""
-
-    expiry_s: Annotated[int, msgspec.Meta(ge=60, le=30 * 86_400)] = 86_400
-    pending_per_agent: Positive = 20
-    insecure_self_approval: bool = False
-
-
-class Prices(_Section, frozen=True, kw_only=True):
-    """An own price book file. Empty: the shipped one."""
-
-    book: str = ""
-
-
-class Audit(_Section, frozen=True, kw_only=True):
-    """The log's name in its checkpoints (C2SP origin) and the second store of its head."""
-
-    origin: str = "cryogate.local/log"
-    heads: str = ""
-
-
-class Revocations(_Section, frozen=True, kw_only=True):
-    """How often other replicas' revocations are read, and how old that view may get."""
-
-    poll_ms: Annotated[int, msgspec.Meta(ge=20, le=5000)] = 250
-    max_age_ms: Annotated[int, msgspec.Meta(ge=500, le=60_000)] = 5000
-
-
-class Config(_Section, frozen=True, kw_only=True):
-    """Everything that can be set, with safe defaults."""
-
-    server: Server = Server()
-    storage: Storage = Storage()
-    policy: Policy = Policy()
-    tokens: Tokens = Tokens()
-    circuits: Circuits = Circuits()
-    approvals: Approvals = Approvals()
-    prices: Prices = Prices()
-    audit: Audit = Audit()
-    revocations: Revocations = Revocations()
-    state_dir: str = ""
-
-    @property
-    def state(self) -> Path:
-        """The state directory as a path."""
-        return Path(self.state_dir)
-
-    @property
-    def store_url(self) -> str:
-        """Where the database is."""
-        return self.storage.url or f"sqlite:///{self.state / 'cryogate.db'}"
-
-    @property
-    def bundle(self) -> Path:
-        """Where the policy bundle is."""
-        return Path(self.policy.bundle) if self.policy.bundle else self.state / "policy"
-
-    @property
-    def heads(self) -> Path:
-        """Where the second copy of the log's head is."""
-        return Path(self.audit.heads) if self.audit.heads else self.state / "heads"
-
-    def base_url(self, port: int | None = None) -> str:
-        """The URL clients use: issuer, and the base of every DPoP ``htu``."""
-        if self.server.public_url:
-            return self.server.public_url.rstrip("/")
-        host = self.server.host
-        host = f"[{host}]" if ":" in host else host
-        return f"http://{host}:{port if port is not None else self.server.port}"
-
-    def warnings(self) -> tuple[str, ...]:
-        """Settings in force that are less than safe."""
-        found = []
-        if self.server.insecure_http:
-            found.append("server.insecure_http: tokens and circuits cross the network in clear")
-        if self.approvals.insecure_self_approval:
-            found.append("approvals.insecure_self_approval: owners may approve their own agents")
-        return tuple(found)
 
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -211,7 +85,7 @@ def settings() -> tuple[str, ...]:
     """Every setting by its dotted name."""
     names = []
     for field in msgspec.structs.fields(Config):
-        if isinstance(field.type, type) and issubclass(field.type, _Section):
+        if isinstance(field.type, type) and issubclass(field.type, Section):
             names += [f"{field.name}.{f.name}" for f in msgspec.structs.fields(field.type)]
         else:
             names.append(field.name)

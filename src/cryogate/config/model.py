@@ -1,0 +1,70 @@
+"""The whole configuration as one immutable value, and what follows from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryogate.config.sections import (
+    Approvals,
+    Audit,
+    Circuits,
+    Policy,
+    Prices,
+    Revocations,
+    Section,
+    Server,
+    Storage,
+    Tokens,
+)
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """Everything that can be set, with safe defaults."""
+
+    server: Server = Server()
+    storage: Storage = Storage()
+    policy: Policy = Policy()
+    tokens: Tokens = Tokens()
+    circuits: Circuits = Circuits()
+    approvals: Approvals = Approvals()
+    prices: Prices = Prices()
+    audit: Audit = Audit()
+    revocations: Revocations = Revocations()
+    state_dir: str = ""
+
+    @property
+    def state(self) -> Path:
+        """The state directory as a path."""
+        return Path(self.state_dir)
+
+    @property
+    def store_url(self) -> str:
+        """Where the database is."""
+        return self.storage.url or f"sqlite:///{self.state / 'cryogate.db'}"
+
+    @property
+    def bundle(self) -> Path:
+        """Where the policy bundle is."""
+        return Path(self.policy.bundle) if self.policy.bundle else self.state / "policy"
+
+    @property
+    def heads(self) -> Path:
+        """Where the second copy of the log's head is."""
+        return Path(self.audit.heads) if self.audit.heads else self.state / "heads"
+
+    def base_url(self, port: int | None = None) -> str:
+        """The URL clients use: issuer, and the base of every DPoP ``htu``."""
+        if self.server.public_url:
+            return self.server.public_url.rstrip("/")
+        host = self.server.host
+        host = f"[{host}]" if ":" in host else host
+        return f"http://{host}:{port if port is not None else self.server.port}"
+
+    def warnings(self) -> tuple[str, ...]:
+        """Settings in force that are less than safe."""
+        found = []
+        if self.server.insecure_http:
+            found.append("server.insecure_http: tokens and circuits cross the network in clear")
+        if self.approvals.insecure_self_approval:
+            found.append("approvals.insecure_self_approval: owners may approve their own agents")
+        return tuple(found)

@@ -1,0 +1,86 @@
+"""The sections of the configuration: one class a table, one field a setting, with safe defaults.
+
+Anything less than safe has ``insecure`` in its name and warns when it is used.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One table of the file; a key that is not a field is refused."""
+
+
+class Server(Section, frozen=True, kw_only=True):
+    """Where the process listens, and the URL by which clients know it."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8642
+    public_url: str = ""
+    insecure_http: bool = False
+    max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=64 << 20)] = 4 << 20
+
+
+class Storage(Section, frozen=True, kw_only=True):
+    """``sqlite:///path`` or ``postgresql://…``. Empty: a SQLite file in the state directory."""
+
+    url: str = ""
+
+
+class Policy(Section, frozen=True, kw_only=True):
+    """Which engine decides, on which bundle. Empty bundle: ``policy/`` in the state directory."""
+
+    engine: Literal["regorus", "opa"] = "regorus"
+    bundle: str = ""
+    opa_url: str = "http://127.0.0.1:8181"
+    timeout_ms: Positive = 2000
+
+
+class Tokens(Section, frozen=True, kw_only=True):
+    """Token lives and the proof-of-possession window, in seconds."""
+
+    default_ttl_s: Annotated[int, msgspec.Meta(ge=30, le=3600)] = 300
+    max_ttl_s: Annotated[int, msgspec.Meta(ge=30, le=3600)] = 3600
+    proof_window_s: Annotated[int, msgspec.Meta(ge=5, le=300)] = 60
+
+
+class Circuits(Section, frozen=True, kw_only=True):
+    """Bounds on what is parsed at all. ``workers`` are guarded processes for rich notations."""
+
+    max_bytes: Positive = 1 << 20
+    max_qubits: Positive = 1024
+    max_operations: Positive = 1_000_000
+    workers: Annotated[int, msgspec.Meta(ge=0, le=64)] = 1
+
+
+class Approvals(Section, frozen=True, kw_only=True):
+    """How long a request for approval stays open, and who may decide."""
+
+    expiry_s: Annotated[int, msgspec.Meta(ge=60, le=30 * 86_400)] = 86_400
+    pending_per_agent: Positive = 20
+    insecure_self_approval: bool = False
+
+
+class Prices(Section, frozen=True, kw_only=True):
+    """An own price book file. Empty: the shipped one."""
+
+    book: str = ""
+
+
+class Audit(Section, frozen=True, kw_only=True):
+    """The log's name in its checkpoints (C2SP origin) and the second store of its head."""
+
+    origin: str = "cryogate.local/log"
+    heads: str = ""
+
+
+class Revocations(Section, frozen=True, kw_only=True):
+    """How often other replicas' revocations are read, and how old that view may get."""
+
+    poll_ms: Annotated[int, msgspec.Meta(ge=20, le=5000)] = 250
+    max_age_ms: Annotated[int, msgspec.Meta(ge=500, le=60_000)] = 5000

@@ -1,0 +1,141 @@
+"""Every part of one process, made from the bottom up, started in that order, stopped in the other.
+
+`ground` (adapters) → `identity` (broker) → `governance` (money and people) → `road` (gateway) →
+here. `cryogate.startup` is about a process; this package is about parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from cryogate import __version__
+from cryogate.audit.heads import FileHeadStore
+from cryogate.audit.keys import load_or_create as open_log_key
+from cryogate.audit.log import AuditLog
+from cryogate.config import Config
+from cryogate.ports.clock import Clock, SystemClock
+from cryogate.server.app import build_app
+from cryogate.server.audit_routes import AuditRoutes
+from cryogate.server.ops_routes import OpsRoutes
+from cryogate.wiring.governance import Governance
+from cryogate.wiring.ground import Ground
+from cryogate.wiring.identity import Identity
+from cryogate.wiring.road import Road
+
+log = logging.getLogger("cryogate")
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+class Deployment:
+    """Every part of one process. ``base_url`` is where clients find it: the issuer."""
+
+    def __init__(self, config: Config, base_url: str, clock: Clock | None = None) -> None:
+        self.config = config
+        self.base_url = base_url
+        self.ground = Ground(config, base_url, clock or SystemClock())
+        self.identity = Identity(self.ground)
+        self.governance = Governance(self.ground)
+        self.road = Road(self.ground, self.governance, self.identity.revocations)
+        self._ops = OpsRoutes({"database": self._probe_store, "log": self._probe_log}, __version__)
+        self.audit: AuditLog | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._exit = AsyncExitStack()
+
+    async def open(self) -> None:
+        """Open the store, the keys and the log; nothing is served or dispatched yet.
+
+        Raises:
+            CryogateError: something cannot be used; the text says what and the way out.
+        """
+        ground = self.ground
+        await ground.store.open()
+        self._exit.push_async_callback(ground.store.close)
+        await self.identity.keys.start()
+        signer = await open_log_key(
+            ground.store, ground.sealer, ground.clock, self.config.audit.origin
+        )
+        heads = FileHeadStore(self.config.heads)
+        self.audit = AuditLog(ground.store, ground.clock, signer, heads, self.config.audit.origin)
+        await self.audit.start()
+        self._exit.push_async_callback(self.audit.close)
+        await self.identity.revocations.refresh()
+
+    def app(self) -> ASGIApp:
+        """The ASGI application; call after `open`."""
+        if self.audit is None:
+            raise RuntimeError("open the deployment first")
+        endpoints = (
+            *self.road.endpoints(),
+            *self.identity.endpoints(),
+            *self.governance.endpoints(self.road.dispatcher),
+            *self._ops.endpoints(),
+            *AuditRoutes(self.audit).endpoints(),
+        )
+        return build_app(endpoints, self.identity.auth, self._hosts(), self._lifespan)
+
+    def _hosts(self) -> frozenset[str]:
+        url = urlsplit(self.base_url)
+        names = {url.netloc}
+        if url.hostname in ("127.0.0.1", "localhost", "::1") and url.port is not None:
+            names |= {f"{host}:{url.port}" for host in _LOOPBACK}
+        return frozenset(names)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.close()
+
+    async def start(self) -> None:
+        """Begin dispatching, following revocations and sequencing the log."""
+        ground, dispatcher = self.ground, self.road.dispatcher
+        for provider in ground.providers.values():
+            self._exit.push_async_callback(provider.close)
+            ground.devices |= {device.name: device for device in await provider.backends()}
+        if self.road.parsers is not None:
+            self._exit.push_async_callback(self.road.parsers.close)
+        await dispatcher.start()
+        self._exit.push_async_callback(dispatcher.close)
+        assert self.audit is not None  # noqa: S101 - app() has checked
+        self._run(self.audit.run(), "audit log")
+        follow = self.identity.revocations.follow(self.config.revocations.poll_ms / 1000)
+        self._run(follow, "revocations")
+        self._run(dispatcher.run(), "dispatcher")
+
+    def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(_tell)
+        self._tasks.append(task)
+
+    async def close(self) -> None:
+        """Stop in the other order: no new dispatch, then the log's last head, then the store."""
+        await self.road.dispatcher.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._exit.aclose()
+
+    async def _probe_store(self) -> None:
+        await self.ground.store.fetch(
+            "signing_keys_by_purpose", {"purpose": "token", "after_ms": 0}
+        )
+
+    async def _probe_log(self) -> None:
+        if self.audit is None or self.audit.trouble is not None:
+            raise RuntimeError("the log does not get on")
+
+
+def _tell(task: asyncio.Task[Any]) -> None:
+    """A background part that ends by itself has failed, and must not do so in silence."""
+    if not task.cancelled() and task.exception() is not None:
+        log.critical("%s has stopped", task.get_name(), exc_info=task.exception())

@@ -1,0 +1,56 @@
+"""Money and people: prices, budgets and approvals, and the operators' endpoints about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryogate.gateway.dispatch import Dispatcher
+from cryogate.gateway.overview import Overview
+from cryogate.governance.approval_desk import ApprovalDesk
+from cryogate.governance.approvals import SqlApprovals
+from cryogate.governance.budget_admin import BudgetAdmin
+from cryogate.governance.budgets import SqlLedger
+from cryogate.governance.experiments import ExperimentAdmin
+from cryogate.governance.pricing import default_price_book, load_price_book
+from cryogate.server.endpoints import Endpoint
+from cryogate.server.operator_routes import OperatorRoutes
+from cryogate.wiring.ground import Ground
+
+
+class Governance:
+    """What the gateway asks about money and approvals."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        config = ground.config
+        book = config.prices.book
+        self.prices = (
+            load_price_book(Path(book).read_bytes(), book) if book else default_price_book()
+        )
+        self.ledger = SqlLedger(ground.store)
+        self.approvals = SqlApprovals(
+            ground.store,
+            ttl_ms=config.approvals.expiry_s * 1000,
+            max_pending=config.approvals.pending_per_agent,
+        )
+
+    def endpoints(self, dispatcher: Dispatcher) -> tuple[Endpoint, ...]:
+        """What operators see and decide."""
+        ground = self._ground
+        config, store, clock = ground.config, ground.store, ground.clock
+        return OperatorRoutes(
+            experiments=ExperimentAdmin(store, clock),
+            budgets=BudgetAdmin(store, clock),
+            approvals=ApprovalDesk(
+                store,
+                self.ledger,
+                clock,
+                ttl_ms=config.approvals.expiry_s * 1000,
+                allow_self_approval=config.approvals.insecure_self_approval,
+            ),
+            overview=Overview(store),
+            policy=ground.policy,
+            cancel=dispatcher.cancel,
+            devices=lambda: ground.devices,
+            wake=dispatcher.poke,
+        ).endpoints()

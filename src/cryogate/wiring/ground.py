@@ -1,0 +1,27 @@
+"""What every other part stands on: configuration, clock, store, secrets and policy."""
+
+from __future__ import annotations
+
+from cryogate.config import Config
+from cryogate.credentials import FileSealer
+from cryogate.policies import open_engine
+from cryogate.ports.clock import Clock
+from cryogate.ports.provider import Backend, Provider
+from cryogate.providers import PROVIDERS
+from cryogate.storage import open_store
+
+
+class Ground:
+    """The adapters: each one knows one thing outside. ``base_url`` is the issuer."""
+
+    def __init__(self, config: Config, base_url: str, clock: Clock) -> None:
+        self.config = config
+        self.base_url = base_url
+        self.clock = clock
+        self.store = open_store(config.store_url, clock)
+        self.sealer = FileSealer(config.state / "master.key")
+        self.policy = open_engine(
+            config.policy.engine, config.bundle, config.policy.opa_url, config.policy.timeout_ms
+        )
+        self.providers: dict[str, Provider] = {s: make() for s, make in PROVIDERS.items()}
+        self.devices: dict[str, Backend] = {}

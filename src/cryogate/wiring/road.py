@@ -1,0 +1,95 @@
+"""The road to a backend: the checks in their order, the dispatcher, and what agents call."""
+
+from __future__ import annotations
+
+import secrets
+
+from cryogate.circuits import GuardedPool, ParseLimits
+from cryogate.circuits.loading import RICH_ENTRYPOINT
+from cryogate.config import Config
+from cryogate.credentials import EmbeddedLeases
+from cryogate.gateway.changes import JobChanges
+from cryogate.gateway.checks.circuit import CircuitCheck
+from cryogate.gateway.checks.device_limits import DeviceLimitsCheck
+from cryogate.gateway.checks.policy import PolicyCheck
+from cryogate.gateway.checks.price import PriceCheck
+from cryogate.gateway.checks.standing import StandingCheck
+from cryogate.gateway.checks.token_limits import TokenLimitsCheck
+from cryogate.gateway.dispatch import Dispatcher
+from cryogate.gateway.jobs import JobService
+from cryogate.gateway.pipeline import Pipeline
+from cryogate.gateway.release import ResultService
+from cryogate.gateway.sessions import SessionService
+from cryogate.ports.revocations import RevocationView
+from cryogate.server.agent_routes import AgentRoutes
+from cryogate.server.endpoints import Endpoint
+from cryogate.wiring.governance import Governance
+from cryogate.wiring.ground import Ground
+
+
+class Road:
+    """Pipeline, job service and dispatcher of one process."""
+
+    def __init__(self, ground: Ground, governance: Governance, revocations: RevocationView) -> None:
+        config, store, clock = ground.config, ground.store, ground.clock
+        self.parsers = None
+        if config.circuits.workers:
+            self.parsers = GuardedPool(RICH_ENTRYPOINT, size=config.circuits.workers)
+        limits = ParseLimits(
+            max_bytes=config.circuits.max_bytes,
+            max_qubits=config.circuits.max_qubits,
+            max_operations=config.circuits.max_operations,
+        )
+        pipeline = Pipeline(
+            (
+                StandingCheck(),
+                CircuitCheck(limits, self.parsers),
+                TokenLimitsCheck(),
+                DeviceLimitsCheck(),
+                PriceCheck(governance.prices),
+                PolicyCheck(ground.policy),
+            )
+        )
+        changes = JobChanges()
+        self.dispatcher = Dispatcher(
+            store=store,
+            clock=clock,
+            providers=ground.providers,
+            leases=EmbeddedLeases(clock),
+            ledger=governance.ledger,
+            revocations=revocations,
+            changes=changes,
+            replica_id=_replica(config),
+        )
+        jobs = JobService(
+            store=store,
+            clock=clock,
+            pipeline=pipeline,
+            ledger=governance.ledger,
+            approvals=governance.approvals,
+            revocations=revocations,
+            devices=lambda: ground.devices,
+            accepted=self.dispatcher.poke,
+        )
+        self._agent_routes = AgentRoutes(
+            jobs=jobs,
+            sessions=SessionService(store, clock, ground.policy),
+            results=ResultService(store, clock, ground.policy),
+            cancel=self.dispatcher.cancel,
+            changes=changes,
+            devices=lambda: ground.devices,
+            max_body=config.server.max_body_bytes,
+        )
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """What agents call, hot ones first."""
+        return self._agent_routes.endpoints()
+
+
+def _replica(config: Config) -> str:
+    """This process's name in claims.
+
+    SQLite admits one process, so a restart may take its predecessor's claims back at once; on
+    PostgreSQL another replica may be alive under any name but a fresh one.
+    """
+    return "single" if config.store_url.startswith("sqlite:") else secrets.token_hex(8)
