@@ -11,11 +11,20 @@ import pytest
 from tests.support.governance import World, hold_of, world
 
 from cryogate.broker.revocation_view import FollowedRevocations
-from cryogate.circuits import Format, Program, parse_flat
+from cryogate.circuits import (
+    SECOND_OPINION_ENTRYPOINT,
+    Dialect,
+    Format,
+    GuardedPool,
+    Program,
+    emit,
+    parse_flat,
+)
 from cryogate.credentials import EmbeddedLeases
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch import Dispatcher, DispatchLimits
-from cryogate.ports.provider import Provider, Submission
+from cryogate.gateway.second_reading import SecondReader
+from cryogate.ports.provider import Backend, Provider, Submission
 from cryogate.ports.store import Statement
 from cryogate.providers import LocalProvider
 from cryogate.testing.provider import FakeProvider
@@ -25,6 +34,10 @@ PROGRAM: Program = parse_flat(
     b"measure q[0] -> c[0];\nmeasure q[1] -> c[1];\n",
     Format.OPENQASM2,
 )
+_LOCAL = [
+    Backend(name, "local", True, 32, 10**6, frozenset(), frozenset())
+    for name in ("local:null", "local:aer")
+]
 SQL = Path(__file__).parent.parent / "support" / "dispatch_sql"
 
 
@@ -36,6 +49,7 @@ class Scene:
         self.vendor = FakeProvider()
         self.changes = JobChanges()
         self.open: list[Dispatcher] = []
+        self.other_parser = SECOND_OPINION_ENTRYPOINT
 
     async def queue(
         self, job_id: str = "j1", *, backend: str = "local:null", text: str | None = None
@@ -50,16 +64,20 @@ class Scene:
         )  # fmt: skip
 
     async def dispatcher(self, provider: Provider | None = None, name: str = "r1") -> Dispatcher:
+        provider = provider or self.vendor
+        devices = {d.name: d for d in (*_LOCAL, *await provider.backends())}
         revocations = FollowedRevocations(self.world.store, self.world.clock, max_age_ms=10**9)
         await revocations.refresh()
         made = Dispatcher(
             store=self.world.store,
             clock=self.world.clock,
-            providers={"local": provider or self.vendor},
+            providers={provider.scheme: provider},
             leases=EmbeddedLeases(self.world.clock),
             ledger=self.world.ledger,
             revocations=revocations,
             changes=self.changes,
+            devices=lambda: devices,
+            reader=SecondReader(GuardedPool(self.other_parser, request_timeout_s=60.0)),
             replica_id=name,
             limits=DispatchLimits(quiet_ms=0, drain_ms=0),
         )
@@ -229,6 +247,92 @@ async def test_the_vendor_gets_the_very_program_that_was_checked(scene: Scene) -
     (sent,) = scene.vendor.submitted
     assert sent.program.fingerprint == PROGRAM.fingerprint
     assert (sent.shots, sent.backend) == (10, "local:null")
+
+
+async def _sent_to_hardware(scene: Scene, dialect: Dialect, jobs: tuple[str, ...]) -> Dispatcher:
+    scene.vendor = FakeProvider(dialect=dialect)
+    for job_id in jobs:
+        await scene.queue(job_id, backend="local:fake")
+    dispatcher = await scene.dispatcher()
+    await dispatcher.turn()
+    await dispatcher.settled()
+    return dispatcher
+
+
+@pytest.mark.attack("C5")
+async def test_hardware_gets_bytes_that_another_parser_has_read(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+    call = GuardedPool.call
+
+    async def counted(self: GuardedPool, payload: bytes) -> bytes:
+        asked.append(payload)
+        return await call(self, payload)
+
+    monkeypatch.setattr(GuardedPool, "call", counted)
+    for dialect in (Dialect.OPENQASM3, Dialect.IONQ_JSON):
+        jobs = (f"{dialect}1", f"{dialect}2")
+        await _sent_to_hardware(scene, dialect, jobs)
+        assert {sent.text for sent in scene.vendor.submitted} == {emit(PROGRAM, dialect)}
+        assert [(await scene.world.job_row(j))["state"] for j in jobs] == ["done", "done"]
+    # once for each dialect and not for each job
+    assert len(asked) == 2
+
+
+async def test_a_simulator_pays_for_no_second_opinion(scene: Scene) -> None:
+    scene.other_parser = "no.such:module"
+    await scene.queue()
+    dispatcher = await scene.dispatcher()
+    await dispatcher.turn()
+    await dispatcher.settled()
+    assert (await scene.world.job_row())["state"] == "done"
+    assert scene.vendor.submitted[0].text == b""
+
+
+@pytest.mark.attack("C5")
+@pytest.mark.parametrize(
+    ("parser", "action", "reason"),
+    [
+        ("echo", "job.readers_disagree", "disagreement: openqasm2: another parser reads another"),
+        ("dies", "job.unconfirmed", "unconfirmed: openqasm2: no second opinion"),
+    ],
+)
+async def test_without_a_second_opinion_hardware_gets_nothing(
+    scene: Scene, parser: str, action: str, reason: str
+) -> None:
+    scene.other_parser = f"tests.unit.circuits.entrypoints:{parser}"
+    await _sent_to_hardware(scene, Dialect.OPENQASM2, ("j1",))
+    assert scene.vendor.calls == []
+    row = await scene.world.job_row()
+    assert (row["state"], row["hold"]) == ("failed", "released")
+    assert str(row["failure"]).startswith(reason)
+    assert (await scene.world.budget()).held_cents == 0
+    assert (await scene.actions()) == [action, "job.failed"]
+
+
+async def test_without_a_worker_the_job_waits(scene: Scene) -> None:
+    scene.other_parser = "no.such:module"
+    await _sent_to_hardware(scene, Dialect.OPENQASM2, ("j1",))
+    assert scene.vendor.calls == []
+    assert (await scene.world.job_row())["state"] == "queued"
+
+
+async def test_hardware_that_is_not_offered_any_more_gets_nothing(scene: Scene) -> None:
+    await scene.queue(backend="local:gone")
+    dispatcher = await scene.dispatcher()
+    await dispatcher.turn()
+    await dispatcher.settled()
+    row = await scene.world.job_row()
+    assert (row["state"], row["failure"], row["hold"]) == (
+        "failed", "backend_not_available", "released",
+    )  # fmt: skip
+    assert scene.vendor.calls == []
+
+
+def test_hardware_without_a_dialect_cannot_be_declared() -> None:
+    with pytest.raises(ValueError, match="dialect"):
+        Backend("qpu:x", "qpu", False, 5, 100, frozenset(), frozenset())
 
 
 async def test_a_waiting_job_is_cancelled_and_its_hold_released(scene: Scene) -> None:

@@ -14,10 +14,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cryogate.circuits import SECOND_OPINION_ENTRYPOINT, GuardedPool
 from cryogate.credentials import EmbeddedLeases
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch import Dispatcher
 from cryogate.gateway.dispatch_desk import DispatchLimits
+from cryogate.gateway.second_reading import SecondReader
 from cryogate.governance.budgets import SqlLedger
 from cryogate.ports.clock import SystemClock
 from cryogate.ports.credentials import Lease
@@ -71,6 +73,9 @@ class SteppedStore(Store):
         return rows
 
 
+DEVICE = Backend("local:null", "local", True, 32, 10**6, frozenset(), frozenset())
+
+
 class FileVendor(Provider):
     """Accepts whatever it is sent, as often as it is sent, and writes that down."""
 
@@ -86,7 +91,7 @@ class FileVendor(Provider):
         return [json.loads(line) for line in self._journal.read_text().splitlines()]
 
     async def backends(self) -> Sequence[Backend]:
-        return (Backend("local:null", "local", True, 32, 10**6, frozenset(), frozenset()),)
+        return (DEVICE,)
 
     async def submit(self, submission: Submission, lease: Lease) -> str:
         self._steps.step()
@@ -144,6 +149,8 @@ async def main(directory: Path, fatal: int) -> None:
         ledger=SqlLedger(store),
         revocations=NothingRevoked(),
         changes=changes,
+        devices=lambda: {DEVICE.name: DEVICE},
+        reader=SecondReader(GuardedPool(SECOND_OPINION_ENTRYPOINT)),
         replica_id="only",
         limits=DispatchLimits(
             quiet_ms=0, retry_min_ms=1, poll_min_ms=1, poll_max_ms=2, claim_grace_ms=0, drain_ms=1

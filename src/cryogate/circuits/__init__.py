@@ -2,7 +2,7 @@
 
 from cryogate.circuits.batch import Batch, Execution, batch_of, load_sweep
 from cryogate.circuits.drawing import drawing, svg
-from cryogate.circuits.emission import emit
+from cryogate.circuits.emission import emit, inexpressible
 from cryogate.circuits.errors import CircuitError, NeedsRichParser, WorkerFailed
 from cryogate.circuits.flat import parse_flat
 from cryogate.circuits.inspection import inspection
@@ -35,6 +35,7 @@ __all__ = [
     "batch_of",
     "drawing",
     "emit",
+    "inexpressible",
     "inspection",
     "load",
     "load_sweep",

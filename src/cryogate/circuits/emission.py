@@ -6,12 +6,19 @@ re-ordered, or left out, since what was verified is what must run (C5).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from cryogate.circuits.definitions import OPENQASM2_DEFINITIONS, OPENQASM3_DEFINITIONS
 from cryogate.circuits.errors import CircuitError
-from cryogate.circuits.gates import BRAKET_ALIASES, QELIB1, STDGATES, words
-from cryogate.circuits.ionq import emit_ionq
+from cryogate.circuits.gates import (
+    BRAKET_ALIASES,
+    CANONICAL,
+    NATIVE_NAMES,
+    QELIB1,
+    STDGATES,
+    words,
+)
+from cryogate.circuits.ionq import check_ionq, emit_ionq
 from cryogate.circuits.model import Dialect
 from cryogate.circuits.program import HEADER, Operation, Program
 
@@ -28,47 +35,69 @@ def emit(program: Program, dialect: Dialect) -> bytes:
 
     ``Dialect.QISKIT`` is QPY, and needs qiskit in this process: only a guarded worker has it.
     """
+    _CHECKS[dialect](program)
     return _EMITTERS[dialect](program)
+
+
+def inexpressible(program: Program, dialect: Dialect) -> str:
+    """Why ``dialect`` cannot say ``program``; empty if it can. Nothing is written to find out."""
+    try:
+        _CHECKS[dialect](program)
+    except CircuitError as error:
+        return error.detail
+    return ""
+
+
+def _check_openqasm2(program: Program) -> None:
+    if b"]==" in program.text:
+        raise _unsupported("a condition on one bit of a register", "OpenQASM 2")
+    _check_gates(program, QELIB1.keys() | OPENQASM2_DEFINITIONS.keys(), "OpenQASM 2")
+
+
+def _check_openqasm3(program: Program) -> None:
+    _check_gates(program, _OPENQASM3_NAMES.keys() | OPENQASM3_DEFINITIONS.keys(), "OpenQASM 3")
+
+
+def _check_qiskit(program: Program) -> None:
+    _check_gates(program, CANONICAL.keys() - NATIVE_NAMES, "Qiskit")
+
+
+def _check_braket(program: Program) -> None:
+    hint = "compile to Braket's gates first"
+    _check_gates(program, _BRAKET_NAMES.keys(), "Braket's OpenQASM", hint)
+    refused = set(program.facts.features) - {"parameters"}
+    if refused:
+        raise _unsupported(min(refused).replace("_", " "), "Braket's OpenQASM")
+
+
+def _check_gates(program: Program, known: Collection[str], dialect: str, hint: str = "") -> None:
+    for name in program.facts.gate_set:
+        if name not in known:
+            raise _unsupported(f"gate {name}", dialect, hint)
 
 
 def _emit_openqasm2(program: Program) -> bytes:
     text = program.text
-    if b"]==" in text:
-        raise _unsupported("a condition on one bit of a register", "OpenQASM 2")
-    definitions = _definitions(program, set(QELIB1), OPENQASM2_DEFINITIONS, "OpenQASM 2")
+    definitions = _definitions(program, QELIB1.keys(), OPENQASM2_DEFINITIONS)
     if not definitions:
         return text
     header = HEADER.encode("ascii")
     return header + definitions.encode("ascii") + text[len(header) :]
 
 
-def _definitions(program: Program, library: set[str], table: dict[str, str], dialect: str) -> str:
-    lines = []
-    for name in program.facts.gate_set:
-        if name in library:
-            continue
-        if name not in table:
-            raise _unsupported(f"gate {name}", dialect)
-        lines.append(table[name] + "\n")
-    return "".join(lines)
+def _definitions(program: Program, library: Collection[str], table: dict[str, str]) -> str:
+    return "".join([table[name] + "\n" for name in program.facts.gate_set if name not in library])
 
 
 def _emit_openqasm3(program: Program) -> bytes:
     names = _OPENQASM3_NAMES
-    definitions = _definitions(program, set(names), OPENQASM3_DEFINITIONS, "OpenQASM 3")
+    definitions = _definitions(program, names.keys(), OPENQASM3_DEFINITIONS)
     names = names | {name: name for name in program.facts.gate_set if name not in names}
     head = f'OPENQASM 3.0;\ninclude "stdgates.inc";\n{definitions}'
     return (head + _declarations(program) + _body(program, names)).encode("ascii")
 
 
 def _emit_braket(program: Program) -> bytes:
-    for name in program.facts.gate_set:
-        if name not in _BRAKET_NAMES:
-            hint = "compile to Braket's gates first"
-            raise _unsupported(f"gate {name}", "Braket's OpenQASM", hint)
-    refused = set(program.facts.features) - {"parameters"}
-    if refused:
-        raise _unsupported(min(refused).replace("_", " "), "Braket's OpenQASM")
     text = "OPENQASM 3.0;\n" + _declarations(program) + _body(program, _BRAKET_NAMES)
     return text.encode("ascii")
 
@@ -114,6 +143,13 @@ def _unsupported(what: str, dialect: str, hint: str = "") -> CircuitError:
     return CircuitError("unsupported", f"{dialect} cannot express {what}", hint=hint)
 
 
+_CHECKS: dict[Dialect, Callable[[Program], None]] = {
+    Dialect.OPENQASM2: _check_openqasm2,
+    Dialect.OPENQASM3: _check_openqasm3,
+    Dialect.BRAKET: _check_braket,
+    Dialect.IONQ_JSON: check_ionq,
+    Dialect.QISKIT: _check_qiskit,
+}
 _EMITTERS: dict[Dialect, Callable[[Program], bytes]] = {
     Dialect.OPENQASM2: _emit_openqasm2,
     Dialect.OPENQASM3: _emit_openqasm3,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from cryogate.circuits.emission import emit
-from cryogate.circuits.errors import CircuitError
+from cryogate.circuits.emission import inexpressible
 from cryogate.circuits.model import Dialect
 from cryogate.circuits.program import Program
 
@@ -15,7 +14,6 @@ LIMITED = (
     "qubits", "used_qubits", "clbits", "gates", "one_qubit_gates", "two_qubit_gates",
     "multi_qubit_gates", "measurements", "resets", "depth", "two_qubit_depth",
 )  # fmt: skip
-_EMIT_UP_TO = 10_000
 
 
 def inspection(
@@ -44,19 +42,8 @@ def inspection(
 
 
 def _dialects(program: Program) -> dict[str, str]:
-    """``ok``, or why not; a very large program is not written out to find out."""
-    if program.facts.gates > _EMIT_UP_TO:
-        return {}
-    out = {}
-    for dialect in Dialect:
-        if dialect is Dialect.QISKIT:
-            continue
-        try:
-            emit(program, dialect)
-            out[dialect.value] = "ok"
-        except CircuitError as error:
-            out[dialect.value] = error.detail
-    return out
+    """``ok``, or why not."""
+    return {dialect.value: inexpressible(program, dialect) or "ok" for dialect in Dialect}
 
 
 def _violations(

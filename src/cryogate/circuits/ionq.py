@@ -8,6 +8,7 @@ set, turns for ``native``.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -30,6 +31,7 @@ _QIS: dict[tuple[str, int], str] = {
     ("rx", 1): "crx", ("ry", 1): "cry", ("rz", 1): "crz", ("s", 1): "cs", ("si", 1): "csdg",
 }  # fmt: skip
 _QIS_NAMES = {name: key for key, name in _QIS.items()}
+_TARGET = re.compile(rb"-> (c\d+\[\d+\]);")
 _NATIVE = frozenset({"gpi", "gpi2", "ms", "zz"})
 _ROTATIONS = frozenset({"rx", "ry", "rz", "xx", "yy", "zz"})
 _GATE_KEYS = frozenset(
@@ -208,18 +210,30 @@ def _measure(builder: Builder, registers: object) -> None:
                 builder.measure(_index(qubit, "a measured qubit"), start + bit)
 
 
-def emit_ionq(program: Program) -> bytes:
-    """``program`` as an IonQ input object. Raises `CircuitError` (``unsupported``)."""
+def check_ionq(program: Program) -> None:
+    """Raises `CircuitError` (``unsupported``) if IonQ's format cannot say ``program``."""
     facts = program.facts
-    native = bool(set(facts.gate_set) & _NATIVE)
     if not facts.measurements or set(facts.features) - {"parameters"}:
         raise _unsupported("anything but measurement at the very end")
+    if b"\nbarrier " in program.text:
+        raise _unsupported("barrier")
+    used = set(facts.gate_set)
+    if used & _NATIVE:
+        for name in sorted(used - _NATIVE):
+            raise _unsupported(f"gate {name} beside native gates")
+    for name in sorted(used - _NATIVE - _QIS_NAMES.keys()):
+        raise _unsupported(f"gate {name}")
+    if len(set(_TARGET.findall(program.text))) != facts.measurements:
+        raise _unsupported("two measurements into one bit")
+
+
+def emit_ionq(program: Program) -> bytes:
+    """``program``, found expressible before, as an IonQ input object."""
+    native = bool(set(program.facts.gate_set) & _NATIVE)
     gates: list[dict[str, Any]] = []
     bits: list[int | None] = [None] * program.clbits
     for op in program.operations():
         if op.name == "measure":
-            if bits[op.clbits[0]] is not None:
-                raise _unsupported("two measurements into one bit")
             bits[op.clbits[0]] = op.qubits[0]
         else:
             gates.append(_native(op) if native else _qis(op))
@@ -241,10 +255,7 @@ def _unsupported(what: str) -> CircuitError:
 
 
 def _qis(op: Operation) -> dict[str, Any]:
-    key = _QIS_NAMES.get(op.name)
-    if key is None:
-        raise _unsupported(op.name)
-    name, count = key
+    name, count = _QIS_NAMES[op.name]
     controls, targets = list(op.qubits[:count]), list(op.qubits[count:])
     entry: dict[str, Any] = {"gate": "cnot" if op.name == "cx" else name}
     entry |= {"target": targets[0]} if len(targets) == 1 else {"targets": targets}
@@ -263,7 +274,5 @@ def _native(op: Operation) -> dict[str, Any]:
     targets = list(op.qubits)
     if op.name == "zz":
         return {"gate": "zz", "angle": op.params[0], "targets": targets}
-    if op.name == "ms":
-        phases = list(op.params[:2])
-        return {"gate": "ms", "phases": phases, "angle": op.params[2], "targets": targets}
-    raise _unsupported(f"gate {op.name} beside native gates")
+    phases = list(op.params[:2])
+    return {"gate": "ms", "phases": phases, "angle": op.params[2], "targets": targets}

@@ -28,11 +28,12 @@ from cryogate.gateway.dispatch_desk import Desk, DispatchLimits, Hand, Leases, L
 from cryogate.gateway.dispatch_job import CANCEL_MARK, REVOKE_MARK, Job, job_of
 from cryogate.gateway.dispatch_stop import cancel, expire_overdue, revoke_all
 from cryogate.gateway.dispatch_watch import carry
+from cryogate.gateway.second_reading import SecondReader
 from cryogate.gateway.standing import number, text
 from cryogate.ports.budgets import Ledger
 from cryogate.ports.clock import Clock
 from cryogate.ports.credentials import LeaseIssuer
-from cryogate.ports.provider import Provider
+from cryogate.ports.provider import Backend, Provider
 from cryogate.ports.revocations import RevocationView
 from cryogate.ports.store import Row, SqlValue, Statement, Store, UnitOfWork
 
@@ -61,6 +62,8 @@ class Dispatcher:
         ledger: Ledger,
         revocations: RevocationView,
         changes: JobChanges,
+        devices: Callable[[], Mapping[str, Backend]],
+        reader: SecondReader,
         replica_id: str,
         limits: DispatchLimits | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -75,6 +78,8 @@ class Dispatcher:
             ledger=ledger,
             revocations=revocations,
             changes=changes,
+            devices=devices,
+            reader=reader,
             limits=limits,
             owner=self._prefix + secrets.token_hex(8),
             batcher=Batcher(store, most=limits.batch),
@@ -179,6 +184,7 @@ class Dispatcher:
         except CryogateError as error:
             log.warning("claims were not given back, they run out: %s", error)
         await self._desk.leases.end()
+        await self._desk.reader.close()
 
     # -- claims ------------------------------------------------------------------------------
 

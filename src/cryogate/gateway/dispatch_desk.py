@@ -15,10 +15,11 @@ from cryogate.domain.jobs import JobState
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch_batch import Batcher
 from cryogate.gateway.dispatch_job import Job
+from cryogate.gateway.second_reading import SecondReader
 from cryogate.ports.budgets import Ledger
 from cryogate.ports.clock import Clock
 from cryogate.ports.credentials import Lease, LeaseIssuer
-from cryogate.ports.provider import Provider
+from cryogate.ports.provider import Backend, Provider
 from cryogate.ports.revocations import RevocationView
 from cryogate.ports.store import Statement, Store, StoreUnavailable, UnitOfWork
 
@@ -172,6 +173,8 @@ class Desk:
     ledger: Ledger
     revocations: RevocationView
     changes: JobChanges
+    devices: Callable[[], Mapping[str, Backend]]
+    reader: SecondReader
     limits: DispatchLimits
     owner: str
     batcher: Batcher

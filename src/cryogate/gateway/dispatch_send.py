@@ -3,7 +3,8 @@
 Why a job runs once, and only if it may:
 
  (1) The stored program's SHA-256 is the one that was checked, priced and approved, and reading
-     it gives the same text again; the vendor gets that program and no other text (C5).
+     it gives the same text again. What a vendor gets is written from it in the backend's dialect,
+     and another parser has read those very bytes as the same program (C5).
  (2) Nothing revokes the job: asked of this process's view, and again by the database inside the
      statement that lets it go (R2, R3).
  (3) The intent event is on disk before the vendor hears of the job (L3). The claim names a
@@ -17,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 
-from cryogate.circuits import CircuitError, Program
+from cryogate.circuits import CircuitError, Program, WorkerFailed
 from cryogate.domain.errors import Unavailable
 from cryogate.domain.events import Outcome
 from cryogate.domain.jobs import JobState
@@ -30,6 +31,9 @@ from cryogate.ports.store import GuardFailed, StoreUnavailable, UnitOfWork
 _GATE = "dispatch.gate"
 _MAX_VENDOR_ID = 256
 _PROGRAMS = 256
+#: Waits as long as after this many failed attempts when no worker can be started.
+_NO_WORKER = 5
+_SECOND_OPINION = {"disagreement": "job.readers_disagree", "unconfirmed": "job.unconfirmed"}
 _REVOKED = Stop(JobState.REVOKED, "revoked")
 _CLOSED = Stop(JobState.EXPIRED, "experiment_closed")
 
@@ -90,6 +94,9 @@ async def intend(desk: Desk, hand: Hand, provider: Provider) -> Submission | Non
     if stop is False:
         await _postpone(desk, hand)
         return None
+    text = await text_for(desk, hand, program)
+    if text is None:
+        return None
     now_ms = desk.clock.now_ms()
     work = UnitOfWork(
         (
@@ -113,8 +120,34 @@ async def intend(desk: Desk, hand: Hand, provider: Provider) -> Submission | Non
     if desk.clock.now_ms() - now_ms > desk.limits.claim_ms // 2:
         raise Lost  # this process stood still; its claim may end during the call
     return Submission(
-        job.job_id, job.backend, program, job.shots, job.experiment_id, job.cost_bound_cents
+        job.job_id, job.backend, program, job.shots, job.experiment_id, job.cost_bound_cents, text
     )
+
+
+async def text_for(desk: Desk, hand: Hand, program: Program) -> bytes | None:
+    """(1): the bytes to send, empty for a backend without a dialect; None: the job has moved on."""
+    device = desk.devices().get(hand.job.backend)
+    if device is None:
+        await end(desk, hand, Ending(JobState.FAILED, "backend_not_available"))
+        return None
+    if device.dialect is None:
+        return b""
+    try:
+        return await desk.reader.text(program, device.dialect)
+    except WorkerFailed as error:
+        log.error("%s: no second opinion to be had: %s", hand.job.job_id, error)
+        await _postpone(desk, hand, _NO_WORKER)
+        return None
+    except CircuitError as error:
+        log.critical("%s: %s: %s", hand.job.job_id, device.dialect, error)
+        code, now_ms = error.code, desk.clock.now_ms()
+        if code in _SECOND_OPINION:
+            reasons = (device.dialect.value, printable(error.detail))
+            alarm = hand.job.event(_SECOND_OPINION[code], Outcome.FAILURE, now_ms, reasons=reasons)
+            await desk.alarm(alarm)
+        reason = printable(f"{code}: {device.dialect.value}: {error.detail}")
+        await end(desk, hand, Ending(JobState.FAILED, reason))
+        return None
 
 
 def standing(desk: Desk, hand: Hand) -> Stop | bool:
@@ -264,8 +297,8 @@ async def _refused(desk: Desk, hand: Hand) -> None:
     await end(desk, hand, Ending(stop.state, stop.failure))
 
 
-async def _postpone(desk: Desk, hand: Hand) -> None:
-    wait_ms = desk.retry_ms(1)
+async def _postpone(desk: Desk, hand: Hand, attempt: int = 1) -> None:
+    wait_ms = desk.retry_ms(attempt)
     until_ms = desk.clock.now_ms() + wait_ms
     statement = desk.fenced(hand.job, "dispatch_postpone", FENCE, until_ms=until_ms)
     try:

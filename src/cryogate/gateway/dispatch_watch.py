@@ -25,6 +25,7 @@ from cryogate.gateway.dispatch_send import (
     requeue,
     send,
     standing,
+    text_for,
 )
 from cryogate.gateway.reconcile import locate
 from cryogate.gateway.settle import FENCE, Ending, MalformedResult, done, printable, runtime
@@ -182,6 +183,9 @@ async def _resend(desk: Desk, hand: Hand, provider: Provider) -> None:
     if program is None or job.cost_bound_cents != 0:
         await end(desk, hand, Ending(JobState.FAILED, "lost_by_backend"))
         return
+    text = await text_for(desk, hand, program)
+    if text is None:
+        return
     now_ms = desk.clock.now_ms()
     statement = desk.fenced(job, "dispatch_resend", FENCE, now_ms=now_ms)
     intent = job.event("job.dispatching", Outcome.INTENT, now_ms, reasons=("simulator_restarted",))
@@ -192,7 +196,7 @@ async def _resend(desk: Desk, hand: Hand, provider: Provider) -> None:
     hand.job = _moved(hand, None)
     await _submit(
         desk, hand, provider,
-        Submission(job.job_id, job.backend, program, job.shots, job.experiment_id, 0),
+        Submission(job.job_id, job.backend, program, job.shots, job.experiment_id, 0, text),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from cryogate.circuits import Program
+from cryogate.circuits import Dialect, Program
 from cryogate.domain.errors import CryogateError
 from cryogate.ports.credentials import Lease
 
@@ -31,7 +31,11 @@ class ProviderError(CryogateError):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A device and its limits. What is not declared here is not allowed there."""
+    """A device and its limits. What is not declared here is not allowed there.
+
+    ``dialect`` is what its adapter sends programs in. None is for simulators whose worker reads
+    the canonical text itself: hardware without a dialect cannot be declared.
+    """
 
     name: str
     scheme: str
@@ -41,6 +45,11 @@ class Backend:
     gate_set: frozenset[str]
     features: frozenset[str]
     status: str = "online"
+    dialect: Dialect | None = None
+
+    def __post_init__(self) -> None:
+        if self.dialect is None and not self.simulator:
+            raise ValueError(f"{self.name}: hardware must declare the dialect it is sent")
 
 
 class VendorState(StrEnum):
@@ -75,7 +84,12 @@ class RawResult:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One checked program, exactly as it must run."""
+    """One checked program, exactly as it must run.
+
+    ``text`` is the program in the backend's dialect, read back by another parser and found to be
+    the same program (C5): an adapter sends these bytes and emits nothing itself. Empty where the
+    backend declares no dialect.
+    """
 
     job_id: str
     backend: str
@@ -83,6 +97,7 @@ class Submission:
     shots: int
     experiment_id: str
     cost_ceiling_cents: int
+    text: bytes = b""
 
 
 class Provider(ABC):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from cryogate.circuits import Dialect
 from cryogate.ports.credentials import Lease
 from cryogate.ports.provider import (
     Backend,
@@ -22,10 +23,14 @@ class FakeProvider(Provider):
 
     ``before_submit`` runs at the start of each submission: a test looks at the world, changes
     it, or raises there. ``lose_answer`` makes the next submissions arrive without a receipt.
+    With a ``dialect`` its backend is hardware.
     """
 
-    def __init__(self, scheme: str = "local", *, auto: bool = True) -> None:
+    def __init__(
+        self, scheme: str = "local", *, auto: bool = True, dialect: Dialect | None = None
+    ) -> None:
         self.scheme = scheme
+        self.dialect = dialect
         self.auto = auto
         self.before_submit: Callable[[Submission], Awaitable[None]] | None = None
         self.lose_answer = 0
@@ -38,9 +43,13 @@ class FakeProvider(Provider):
         self._ended: dict[str, asyncio.Event] = {}
 
     async def backends(self) -> Sequence[Backend]:
-        """One simulator, ``SCHEME:fake``."""
-        name = f"{self.scheme}:fake"
-        return (Backend(name, self.scheme, True, 32, 10**6, frozenset({"h", "cx"}), frozenset()),)
+        """One device, ``SCHEME:fake``."""
+        return (
+            Backend(
+                f"{self.scheme}:fake", self.scheme, self.dialect is None, 32, 10**6,
+                frozenset({"h", "cx"}), frozenset(), dialect=self.dialect,
+            ),
+        )  # fmt: skip
 
     async def submit(self, submission: Submission, lease: Lease) -> str:
         """Accept; the same job again is the same vendor job."""

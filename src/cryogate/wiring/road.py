@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from cryogate.circuits import GuardedPool, ParseLimits
+from cryogate.circuits import SECOND_OPINION_ENTRYPOINT, GuardedPool, ParseLimits, WorkerLimits
 from cryogate.circuits.loading import RICH_ENTRYPOINT
 from cryogate.config import Config
 from cryogate.credentials import EmbeddedLeases
@@ -19,12 +19,16 @@ from cryogate.gateway.dispatch import Dispatcher
 from cryogate.gateway.jobs import JobService
 from cryogate.gateway.pipeline import Pipeline
 from cryogate.gateway.release import ResultService
+from cryogate.gateway.second_reading import SecondReader
 from cryogate.gateway.sessions import SessionService
 from cryogate.ports.revocations import RevocationView
 from cryogate.server.agent_routes import AgentRoutes
 from cryogate.server.endpoints import Endpoint
 from cryogate.wiring.governance import Governance
 from cryogate.wiring.ground import Ground
+
+#: The other parsers are slow and hungry, and read only what we wrote.
+_READER = WorkerLimits(memory_bytes=4 << 30, cpu_seconds=60)
 
 
 class Road:
@@ -59,6 +63,10 @@ class Road:
             ledger=governance.ledger,
             revocations=revocations,
             changes=changes,
+            devices=lambda: ground.devices,
+            reader=SecondReader(
+                GuardedPool(SECOND_OPINION_ENTRYPOINT, limits=_READER, request_timeout_s=60.0)
+            ),
             replica_id=_replica(config),
         )
         jobs = JobService(

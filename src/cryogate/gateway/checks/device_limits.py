@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cryogate.circuits import Facts
+from cryogate.circuits import Facts, inexpressible
 from cryogate.domain.decisions import Violation
 from cryogate.gateway.case import Case
 from cryogate.gateway.pipeline import Check
@@ -43,6 +43,11 @@ class DeviceLimitsCheck(Check):
             )
         if case.facts is not None:
             found += _circuit(device, case.facts)
+        if device.dialect is not None and case.program is not None:
+            why = inexpressible(case.program, device.dialect)
+            if why:
+                named = device.dialect.value
+                found.append(Violation("backend.dialect", named, why, "rewrite the circuit"))
         return found
 
 
