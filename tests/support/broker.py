@@ -19,6 +19,7 @@ from cryogate.broker.revocation_view import FollowedRevocations
 from cryogate.broker.revoke import RevocationService
 from cryogate.domain.agents import Role
 from cryogate.domain.secrets import Secret
+from cryogate.governance.denials import RecentDenials
 from cryogate.ports.credentials import Sealer
 from cryogate.ports.revocations import Subject
 from cryogate.ports.store import SqlValue, Statement, Store, UnitOfWork
@@ -82,6 +83,7 @@ class World:
         self.revocations = RevocationService(store, self.view, clock, self.clients, verifiers)
         self.introspection = Introspection(store, self.clients, verifiers, self.view)
         self.service = TokenService(
+            denials=RecentDenials(),
             store=store,
             policy=self.policy,
             signer=self.ring,

@@ -20,7 +20,7 @@ from cryogate.domain.decisions import Allow, Deny, ObligationKind
 from cryogate.domain.errors import Unavailable
 from cryogate.domain.experiments import Experiment, Release
 from cryogate.domain.grants import Grant
-from cryogate.ports.policy import AgentFacts, ExperimentFacts, PolicyEngine, Question
+from cryogate.ports.policy import AgentFacts, ExperimentFacts, HistoryFacts, PolicyEngine, Question
 
 _NARROWS: Final[Mapping[ObligationKind, Callable[[Grant], Grant]]] = MappingProxyType(
     {
@@ -72,6 +72,7 @@ async def decide_grant(
     now_ms: int,
     default_ttl_s: int,
     longest_s: int,
+    recent_denials: int = 0,
 ) -> Granted:
     """Steps (2a) to (2d). ``longest_s`` is the longest life that may be given at all.
 
@@ -85,6 +86,7 @@ async def decide_grant(
         agent=_agent_facts(agent),
         experiment=_experiment_facts(experiment, purse),
         grant=asked.wish(default_ttl_s),
+        history=HistoryFacts(recent_denials=recent_denials),
     )
     caps = await policy.caps(question)  # (2a)
     if caps is None:
@@ -102,6 +104,7 @@ async def decide_grant(
             agent=question.agent,
             experiment=question.experiment,
             grant=facts(request, ttl_s),
+            history=question.history,
         )
     )
     if not isinstance(decision, Allow):  # (2b)

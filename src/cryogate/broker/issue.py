@@ -29,6 +29,7 @@ from cryogate.domain.events import Event, Outcome
 from cryogate.domain.experiments import Experiment
 from cryogate.domain.ids import TOKEN, new_id
 from cryogate.ports.clock import Clock
+from cryogate.ports.denials import Denials
 from cryogate.ports.keys import TokenSigner
 from cryogate.ports.policy import PolicyEngine
 from cryogate.ports.store import SqlValue, Statement, Store
@@ -66,6 +67,7 @@ class TokenService:
         proofs: ProofVerifier,
         clock: Clock,
         issuer: str,
+        denials: Denials,
         default_ttl_s: int = details.DEFAULT_TTL_S,
         max_ttl_s: int = details.MAX_TTL_S,
     ) -> None:
@@ -73,6 +75,7 @@ class TokenService:
             raise ValueError("token lives are 1 to 3600 seconds, the default within the maximum")
         self._store, self._policy, self._clients = store, policy, clients
         self._proofs, self._clock, self._issuer = proofs, clock, issuer
+        self._denials = denials
         self._mint = Mint(store, signer, clock)
         self._refusals = Refusals(store, clock)
         self._default_ttl_s, self._max_ttl_s = default_ttl_s, max_ttl_s
@@ -103,6 +106,8 @@ class TokenService:
         except OAuthError as refusal:
             # Being asked for a nonce is no refusal of anything.
             if refusal.nonce is None:
+                if client.agent is not None:
+                    self._denials.record(client.agent.agent_id, self._clock.now_ms())
                 await self._refusals.of_client(client, refusal)
             raise
 
@@ -152,6 +157,7 @@ class TokenService:
             now_ms=now_ms,
             default_ttl_s=self._default_ttl_s,
             longest_s=longest_s,
+            recent_denials=self._denials.recent(agent.agent_id, now_ms),
         )
         claims = AccessClaims(
             iss=self._issuer,

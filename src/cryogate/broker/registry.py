@@ -7,7 +7,7 @@ never given a human's role (`AGENT_ROLES`), and a key belongs to one client only
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -328,6 +328,19 @@ def _owner(owner: str) -> str:
     return owner
 
 
+def _anything(value: Scalar) -> bool:
+    return True
+
+
+# What conditions of policy compare is of one type, so that a mistyped value is told here and does
+# not silently become "not kept".
+_KNOWN: Final[Mapping[str, Callable[[Scalar], bool]]] = {
+    "model": lambda value: isinstance(value, str),
+    "model_confidence": lambda value: type(value) is int and 0 <= value <= 100,
+    "sandboxed": lambda value: isinstance(value, bool),
+}
+
+
 def _attributes(attributes: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
     if len(attributes) > MAX_ATTRIBUTES:
         raise Malformed("malformed_attributes", f"an agent has at most {MAX_ATTRIBUTES} attributes")
@@ -339,4 +352,6 @@ def _attributes(attributes: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
             raise Malformed("malformed_attributes", f"attribute {name} is not short and plain")
         if isinstance(value, int) and not -(2**53) < value < 2**53:
             raise Malformed("malformed_attributes", f"attribute {name} is beyond 2**53")
+        if not _KNOWN.get(name, _anything)(value):
+            raise Malformed("malformed_attributes", f"attribute {name} is not what policy reads")
     return dict(attributes)

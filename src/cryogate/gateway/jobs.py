@@ -20,6 +20,7 @@ from cryogate.domain.jobs import JobState
 from cryogate.gateway.caller import Caller
 from cryogate.gateway.case import Case, known
 from cryogate.gateway.pipeline import Pipeline
+from cryogate.gateway.refusals import JobRefusals
 from cryogate.gateway.requests import EstimateRequest, JobRequest
 from cryogate.gateway.standing import read_standing, text
 from cryogate.gateway.views import (
@@ -62,6 +63,7 @@ class JobService:
         revocations: RevocationView,
         devices: Callable[[], Mapping[str, Backend]],
         accepted: Callable[[], None],
+        refusals: JobRefusals,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -71,6 +73,7 @@ class JobService:
         self._revocations = revocations
         self._devices = devices
         self._accepted = accepted
+        self._refusals = refusals
 
     async def submit(self, caller: Caller, request: JobRequest) -> tuple[JobView, bool]:
         """Accept a job, or return the one that this idempotency key already made.
@@ -155,8 +158,9 @@ class JobService:
         return case, decision
 
     async def _record_refusal(self, case: Case, reasons: tuple[str, ...], policy: str) -> None:
-        event = _event(case, f"{_NOUN[case.action]}.refused", Outcome.REFUSED, reasons, policy)
-        await self._store.commit(UnitOfWork((), (event,)))
+        noun = "job" if case.action == "job:submit" else "estimate"
+        event = _event(case, f"{noun}.refused", Outcome.REFUSED, reasons, policy)
+        await self._refusals.record(case, event)
 
     # -- (6) and (7) -----------------------------------------------------------------------
 
@@ -281,7 +285,6 @@ _ACCEPTED: dict[str, SqlValue] = {
     "runtime_ms": None,
     "failure": None,
 }
-_NOUN: dict[str, str] = {"job:submit": "job", "job:estimate": "estimate"}
 
 
 def _right(case: Case, decision: Allow) -> Release:

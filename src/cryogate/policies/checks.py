@@ -17,6 +17,8 @@ Pattern = Annotated[str, msgspec.Meta(pattern=r"^[^*]*\*?$", min_length=1, max_l
 PatternList = Annotated[tuple[Pattern, ...], msgspec.Meta(min_length=1)]
 Patterns = Pattern | PatternList
 Instant = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Hour = Annotated[int, msgspec.Meta(ge=0, le=24)]
 AgentAction = Literal[
     "*",
@@ -74,7 +76,16 @@ class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     NotBefore: Instant | None = None
     NotAfter: Instant | None = None
     HoursUtc: Hours | None = None
+    DaysUtc: tuple[Day, ...] | None = None
+    Models: PatternList | None = None
+    MinModelConfidence: Percent | None = None
+    RequireSandbox: bool | None = None
     RequireSimulator: bool | None = None
+    RequireSimulatedFirst: bool | None = None
+    MaxCalibrationAgeS: Limit | None = None
+    MaxRecentDenials: Limit | None = None
+    MinBudgetLeftCents: Limit | None = None
+    MinBudgetLeftShots: Limit | None = None
     AttributeEquals: dict[str, str | int | bool] | None = None
 
 

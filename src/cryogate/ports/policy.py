@@ -76,6 +76,9 @@ class CircuitFacts(_Strict, frozen=True, kw_only=True):
     measurements: Count
     gate_set: tuple[Name, ...]
     features: tuple[Name, ...]
+    # Whether this very circuit ran on a simulator for this experiment before. Looked up only when
+    # the backend is hardware; None means that nobody looked, and is never a yes.
+    simulated: bool | None = None
 
 
 class BackendFacts(_Strict, frozen=True, kw_only=True):
@@ -85,6 +88,8 @@ class BackendFacts(_Strict, frozen=True, kw_only=True):
     scheme: Name
     simulator: bool
     qubits: Count
+    # Seconds since the device was last calibrated; None is unknown, or a simulator.
+    calibration_age_s: Count | None = None
 
 
 class PriceFacts(_Strict, frozen=True, kw_only=True):
@@ -95,7 +100,7 @@ class PriceFacts(_Strict, frozen=True, kw_only=True):
 
 
 class HistoryFacts(_Strict, frozen=True, kw_only=True):
-    """What this token and agent did so far."""
+    """What this token and agent did so far; ``recent_denials`` are the agent's of ten minutes."""
 
     token_jobs: Count = 0
     token_shots: Count = 0

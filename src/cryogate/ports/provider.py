@@ -45,6 +45,7 @@ class Backend:
     gate_set: frozenset[str]
     features: frozenset[str]
     status: str = "online"
+    calibrated_ms: int | None = None  # when the vendor last calibrated it; None: not known
     dialect: Dialect | None = None
 
     def __post_init__(self) -> None:

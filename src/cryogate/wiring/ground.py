@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cryogate.config import Config
 from cryogate.credentials import FileSealer
+from cryogate.governance.denials import RecentDenials
 from cryogate.policies import open_engine
 from cryogate.ports.clock import Clock
 from cryogate.ports.provider import Backend, Provider
@@ -23,5 +24,6 @@ class Ground:
         self.policy = open_engine(
             config.policy.engine, config.bundle, config.policy.opa_url, config.policy.timeout_ms
         )
+        self.denials = RecentDenials()
         self.providers: dict[str, Provider] = {s: make() for s, make in PROVIDERS.items()}
         self.devices: dict[str, Backend] = {}

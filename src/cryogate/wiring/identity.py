@@ -66,6 +66,7 @@ class Identity:
                 proofs=proofs,
                 clock=clock,
                 issuer=base_url,
+                denials=ground.denials,
                 default_ttl_s=config.tokens.default_ttl_s,
                 max_ttl_s=config.tokens.max_ttl_s,
             ),

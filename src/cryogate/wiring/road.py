@@ -18,9 +18,11 @@ from cryogate.gateway.checks.token_limits import TokenLimitsCheck
 from cryogate.gateway.dispatch import Dispatcher
 from cryogate.gateway.jobs import JobService
 from cryogate.gateway.pipeline import Pipeline
+from cryogate.gateway.refusals import JobRefusals
 from cryogate.gateway.release import ResultService
 from cryogate.gateway.second_reading import SecondReader
 from cryogate.gateway.sessions import SessionService
+from cryogate.gateway.simulated import SimulatedBefore
 from cryogate.ports.revocations import RevocationView
 from cryogate.server.agent_routes import AgentRoutes
 from cryogate.server.endpoints import Endpoint
@@ -51,7 +53,7 @@ class Road:
                 TokenLimitsCheck(),
                 DeviceLimitsCheck(),
                 PriceCheck(governance.prices),
-                PolicyCheck(ground.policy),
+                PolicyCheck(ground.policy, ground.denials, SimulatedBefore(store)),
             )
         )
         changes = JobChanges()
@@ -78,6 +80,7 @@ class Road:
             revocations=revocations,
             devices=lambda: ground.devices,
             accepted=self.dispatcher.poke,
+            refusals=JobRefusals(store, ground.denials),
         )
         self._agent_routes = AgentRoutes(
             jobs=jobs,

@@ -53,6 +53,8 @@ async def test_an_agent_is_never_given_a_humans_role(world: World) -> None:
         {"agent_id": "operator:root"}, {"owner": "Bob"}, {"owner": ""}, {"owner": "b\nc"},
         {"owner": "a" * 129}, {"tier": "Gold"}, {"attributes": {"A": 1}},
         {"attributes": {"a": "x" * 257}}, {"attributes": {"a": 1.5}}, {"attributes": {"a": 2**53}},
+        {"attributes": {"model_confidence": 101}}, {"attributes": {"model_confidence": True}},
+        {"attributes": {"model": 6}}, {"attributes": {"sandboxed": "true"}},
         {"attributes": {"a": ["x"]}}, {"attributes": {f"a{n}": n for n in range(33)}},
         {"jwk": {"kty": "oct", "k": "AAAA"}}, {"jwk": generate().private_jwk()},
     ],

@@ -8,7 +8,10 @@ from cryogate.domain.decisions import Deny, Violation
 from cryogate.gateway.caller import Caller
 from cryogate.gateway.case import Case, Standing
 from cryogate.gateway.pipeline import Check
+from cryogate.gateway.simulated import SimulatedBefore
 from cryogate.ports import policy as ask
+from cryogate.ports.denials import Denials
+from cryogate.ports.provider import Backend
 
 
 class PolicyCheck(Check):
@@ -16,8 +19,12 @@ class PolicyCheck(Check):
 
     step = "5"
 
-    def __init__(self, engine: ask.PolicyEngine) -> None:
+    def __init__(
+        self, engine: ask.PolicyEngine, denials: Denials, simulated: SimulatedBefore
+    ) -> None:
         self._engine = engine
+        self._denials = denials
+        self._simulated = simulated
 
     async def __call__(self, case: Case) -> Sequence[Violation]:
         """Fill in the decision, unless the case could not be completed (then it is refused)."""
@@ -41,22 +48,32 @@ class PolicyCheck(Check):
                     measurements=facts.measurements,
                     gate_set=facts.gate_set,
                     features=facts.features,
+                    simulated=await self._simulated(case),
                 ),
                 backend=ask.BackendFacts(
                     name=backend.name,
                     scheme=backend.scheme,
                     simulator=backend.simulator,
                     qubits=backend.qubits,
+                    calibration_age_s=calibration_age_s(backend, case.now_ms),
                 ),
                 price=ask.PriceFacts(cents=quote.bound.cents, currency=quote.bound.currency),
                 history=ask.HistoryFacts(
                     token_jobs=case.standing.used_jobs,
                     token_shots=case.standing.used_shots,
                     token_cents=case.standing.used_cents,
+                    recent_denials=self._denials.recent(case.caller.agent_id, case.now_ms),
                 ),
             )
         )
         return case.decision.violations if isinstance(case.decision, Deny) else ()
+
+
+def calibration_age_s(backend: Backend, now_ms: int) -> int | None:
+    """Seconds since the device was calibrated; a calibration in the future is none known."""
+    if backend.calibrated_ms is None or backend.calibrated_ms > now_ms:
+        return None
+    return (now_ms - backend.calibrated_ms) // 1000
 
 
 def agent_facts(standing: Standing) -> ask.AgentFacts:

@@ -108,7 +108,7 @@ violations contains found(concat("", ["statement.", key]), null, sid, "this stat
 
 # -- conditions
 
-selectors := {"Classification", "Stage", "ExperimentIdPresent", "NotBefore", "NotAfter", "HoursUtc", "AttributeEquals"}
+selectors := {"Classification", "Stage", "ExperimentIdPresent", "NotBefore", "NotAfter", "HoursUtc", "AttributeEquals", "DaysUtc", "Models"}
 
 numeric_limits := {"MaxShots", "MaxTotalShots", "MaxJobs", "MaxCostCents", "MaxTtlS", "MaxQubits", "MaxDepth", "MaxTwoQubitGates"}
 
@@ -137,7 +137,7 @@ readable("AttributeEquals", want) if is_object(want)
 readable("ExperimentIdPresent", want) if is_boolean(want)
 
 readable(key, want) if {
-	key in {"Classification", "Stage"}
+	key in {"Classification", "Stage", "DaysUtc", "Models"}
 	is_array(as_list(want))
 }
 
@@ -174,6 +174,16 @@ selects("AttributeEquals", want) if {
 	every key, value in want { input.agent.attributes[key] == value }
 }
 
+selects("DaysUtc", want) if weekdays[floor(input.now_ms / 86400000) % 7] in as_list(want)
+
+# 1970-01-01 was a Thursday.
+weekdays := ["thu", "fri", "sat", "sun", "mon", "tue", "wed"]
+
+selects("Models", want) if {
+	is_string(input.agent.attributes.model)
+	matches(as_list(want), input.agent.attributes.model)
+}
+
 kept("RequireSimulator", want) if want == false
 
 kept("RequireSimulator", want) if {
@@ -202,6 +212,47 @@ kept("ForbiddenFeatures", want) if {
 }
 
 kept("ForbiddenFeatures", _) if not is_job
+
+# -- conditions on what is known of the agent, the experiment and the device: unknown is not kept
+
+kept("MinModelConfidence", want) if within(want, input.agent.attributes.model_confidence)
+
+kept("RequireSandbox", want) if want == false
+
+kept("RequireSandbox", want) if {
+	want == true
+	input.agent.attributes.sandboxed == true
+}
+
+kept("MaxRecentDenials", want) if within(input.history.recent_denials, want)
+
+kept("MinBudgetLeftCents", want) if within(want, input.experiment.budget_left_cents)
+
+kept("MinBudgetLeftShots", want) if within(want, input.experiment.budget_left_shots)
+
+kept("MaxCalibrationAgeS", want) if within(input.backend.calibration_age_s, want)
+
+kept("MaxCalibrationAgeS", want) if {
+	is_number(want)
+	not on_hardware
+}
+
+kept("RequireSimulatedFirst", want) if want == false
+
+kept("RequireSimulatedFirst", want) if {
+	want == true
+	input.circuit.simulated == true
+}
+
+kept("RequireSimulatedFirst", want) if {
+	want == true
+	not on_hardware
+}
+
+on_hardware if {
+	is_job
+	input.backend.simulator != true
+}
 
 # A limit on something that an action does not have (depth, when a token is issued) is kept.
 number_kept(key, want) if within(figures[key], want)
