@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -61,11 +62,24 @@ def load(
     try:
         # strict=False lets an environment variable's "8642" be a number; a file's types were
         # checked by TOML already
-        config = msgspec.convert(tree, Config, strict=False)
+        config = msgspec.convert(_lists(tree, sources), Config, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(f"configuration: {error}") from error
     _check(config)
     return config
+
+
+def _lists(tree: dict[str, object], sources: Mapping[str, object]) -> dict[str, object]:
+    """An environment variable writes a list with commas."""
+    for field in msgspec.structs.fields(Config):
+        section = tree.get(field.name)
+        if not (isinstance(field.type, type) and issubclass(field.type, Section)):
+            continue
+        for setting in msgspec.structs.fields(field.type):
+            given = sources.get(f"{field.name}.{setting.name}")
+            if setting.default == () and isinstance(given, str) and isinstance(section, dict):
+                section[setting.name] = [item.strip() for item in given.split(",") if item.strip()]
+    return tree
 
 
 def _read(path: Path) -> dict[str, object]:
@@ -136,6 +150,11 @@ def _check(config: Config) -> None:
         )
     if config.tokens.default_ttl_s > config.tokens.max_ttl_s:
         raise ConfigError("tokens.default_ttl_s must not exceed tokens.max_ttl_s")
+    for text in config.outbound.private_networks:
+        try:
+            ip_network(text)
+        except ValueError:
+            raise ConfigError(f"outbound.private_networks: {text} is no network (CIDR)") from None
     scheme = config.store_url.partition(":")[0]
     if scheme not in ("sqlite", "postgresql"):
         raise ConfigError("storage.url must begin with sqlite:/// or postgresql://")

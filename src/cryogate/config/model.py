@@ -8,6 +8,7 @@ from cryogate.config.sections import (
     Approvals,
     Audit,
     Circuits,
+    Outbound,
     Policy,
     Prices,
     Revocations,
@@ -30,6 +31,7 @@ class Config(Section, frozen=True, kw_only=True):
     prices: Prices = Prices()
     audit: Audit = Audit()
     revocations: Revocations = Revocations()
+    outbound: Outbound = Outbound()
     state_dir: str = ""
 
     @property

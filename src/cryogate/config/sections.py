@@ -84,3 +84,16 @@ class Revocations(Section, frozen=True, kw_only=True):
 
     poll_ms: Annotated[int, msgspec.Meta(ge=20, le=5000)] = 250
     max_age_ms: Annotated[int, msgspec.Meta(ge=500, le=60_000)] = 5000
+
+
+class Outbound(Section, frozen=True, kw_only=True):
+    """Fetching from addresses that others name: issuers' keys, webhooks.
+
+    ``private_networks`` (CIDR) may be reached although they are not public; ``ca_file`` holds
+    authorities trusted beside the system's.
+    """
+
+    private_networks: tuple[str, ...] = ()
+    ca_file: str = ""
+    timeout_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] = 5000
+    max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=16 << 20)] = 256 << 10

@@ -29,3 +29,8 @@ class SystemClock(Clock):
         if now > self._highest:
             self._highest = now
         return self._highest
+
+
+def monotonic_ms() -> int:
+    """Milliseconds of a clock that nobody can set, for waiting and ageing within a process."""
+    return time.monotonic_ns() // 1_000_000

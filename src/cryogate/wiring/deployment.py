@@ -58,6 +58,7 @@ class Deployment:
         ground = self.ground
         await ground.store.open()
         self._exit.push_async_callback(ground.store.close)
+        self._exit.push_async_callback(ground.fetcher.close)
         await self.identity.keys.start()
         signer = await open_log_key(
             ground.store, ground.sealer, ground.clock, self.config.audit.origin

@@ -5,8 +5,11 @@ from __future__ import annotations
 from cryogate.config import Config
 from cryogate.credentials import FileSealer
 from cryogate.governance.denials import RecentDenials
+from cryogate.outbound.addresses import networks
+from cryogate.outbound.fetcher import Fetcher
+from cryogate.outbound.issuers import IssuerKeys
 from cryogate.policies import open_engine
-from cryogate.ports.clock import Clock
+from cryogate.ports.clock import Clock, monotonic_ms
 from cryogate.ports.provider import Backend, Provider
 from cryogate.providers import PROVIDERS
 from cryogate.storage import open_store
@@ -25,5 +28,13 @@ class Ground:
             config.policy.engine, config.bundle, config.policy.opa_url, config.policy.timeout_ms
         )
         self.denials = RecentDenials()
+        outbound = config.outbound
+        self.fetcher = Fetcher(
+            allowed=networks(outbound.private_networks),
+            ca_file=outbound.ca_file or None,
+            timeout_s=outbound.timeout_ms / 1000,
+            max_bytes=outbound.max_bytes,
+        )
+        self.issuers = IssuerKeys(self.fetcher, monotonic_ms)
         self.providers: dict[str, Provider] = {s: make() for s, make in PROVIDERS.items()}
         self.devices: dict[str, Backend] = {}
