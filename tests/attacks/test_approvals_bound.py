@@ -12,7 +12,7 @@ from tests.support.governance import OWNER, SHA, hold_of, terms_of, world
 
 from cryogate.domain.approvals import ApprovalState, Terms
 from cryogate.domain.errors import Conflict, Forbidden, Malformed, NotFound
-from cryogate.governance.approval_desk import ApprovalDesk
+from cryogate.governance.approval_desk import ApprovalDesk, deny_statement
 from cryogate.governance.approvals import DAY_MS
 from cryogate.governance.people import same_person
 from cryogate.ports.store import GuardFailed, StoreUnavailable
@@ -184,7 +184,7 @@ _DECISIONS = {"approval.approved", "approval.denied"}
 async def test_a_decision_is_not_overwritten_even_without_a_job_to_move(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         approval = (await w.desk.get(await w.park(hold_of()))).approval
-        late = w.desk._decide(approval, ApprovalState.DENIED, "operator:late", "", w.clock.now_ms())
+        late = deny_statement(approval, "operator:late", "", w.clock.now_ms())
         await w.desk.approve(approval.approval_id, BOB)
         with pytest.raises(GuardFailed, match=r"approval\.pending"):
             await w.commit(late)

@@ -11,7 +11,7 @@ from typing import Any
 from cryogate.domain.approvals import Terms
 from cryogate.domain.money import Money
 from cryogate.governance.approval_desk import ApprovalDesk
-from cryogate.governance.approvals import SqlApprovals
+from cryogate.governance.approvals import ApprovalRules, SqlApprovals
 from cryogate.governance.budget_admin import BudgetAdmin
 from cryogate.governance.budgets import SqlLedger
 from cryogate.governance.experiments import ExperimentAdmin
@@ -33,7 +33,7 @@ class World:
         self.store = store
         self.clock = clock
         self.ledger = SqlLedger(store)
-        self.approvals = SqlApprovals(store, max_pending=3)
+        self.approvals = SqlApprovals(store, ApprovalRules(max_pending=3))
         self.desk = ApprovalDesk(store, self.ledger, clock)
         self.budgets = BudgetAdmin(store, clock)
         self.experiments = ExperimentAdmin(store, clock)
@@ -58,10 +58,25 @@ class World:
             experiment_id="e1", currency="USD", limit_cents=cents, limit_shots=shots,
         )  # fmt: skip
         await self.run("governance_test_agent", agent_id="a1", owner=OWNER, active=1)
+        for operator_id in ("bob", "alice", "late", *(f"o{n}" for n in range(10))):
+            await self.operator(operator_id)
         await self.token("t1")
         await self.run(
             "governance_test_session", session_id="s1", token_id="t1", agent_id="a1",
             experiment_id="e1", max_jobs=1000, expires_ms=now_ms + 10**6,
+        )  # fmt: skip
+
+    async def operator(
+        self,
+        operator_id: str,
+        *,
+        person: str = "",
+        roles: Sequence[str] = ("approver",),
+        active: bool = True,
+    ) -> None:
+        await self.run(
+            "governance_test_operator", operator_id=operator_id, person=person,
+            roles=json.dumps(list(roles)), active=int(active),
         )  # fmt: skip
 
     async def token(

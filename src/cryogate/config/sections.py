@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Quorum = Annotated[int, msgspec.Meta(ge=1, le=9)]
+Role = Literal["approver", "admin"]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -59,10 +61,20 @@ class Circuits(Section, frozen=True, kw_only=True):
 
 
 class Approvals(Section, frozen=True, kw_only=True):
-    """How long a request for approval stays open, and who may decide."""
+    """How long a request for approval stays open, and how many people of which role decide.
+
+    ``second_person_cents``: a job that may cost as much needs two people; 0 is never.
+    """
 
     expiry_s: Annotated[int, msgspec.Meta(ge=60, le=30 * 86_400)] = 86_400
     pending_per_agent: Positive = 20
+    quorum: Quorum = 1
+    role: Role = "approver"
+    second_person_cents: Annotated[int, msgspec.Meta(ge=0)] = 0
+    release_quorum: Quorum = 1
+    release_role: Role = "approver"
+    promotion_quorum: Quorum = 1
+    promotion_role: Role = "approver"
     insecure_self_approval: bool = False
 
 

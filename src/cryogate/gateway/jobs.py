@@ -252,16 +252,16 @@ class JobService:
         return job_view(row), True
 
     async def _guard_refusal(self, case: Case, hold: Hold, failed: GuardFailed) -> Refused:
-        violations = await self._ledger.explain(failed.guard, hold)
+        violations = self._approvals.explain(failed.guard) or await self._ledger.explain(
+            failed.guard, hold
+        )
         reasons = tuple(v.limit for v in violations) or (failed.guard,)
         await self._record_refusal(case, reasons, "")
         if violations:
             return Forbidden("limit_reached", "a limit was reached meanwhile", violations)
         if failed.guard == "job.live":
             return Unauthenticated("revoked", "token revoked or experiment closed meanwhile")
-        return Conflict(
-            "state_changed", f"{failed.guard} no longer holds; look at the present state"
-        )
+        return Conflict("state_changed", f"{failed.guard} no longer holds; look again")
 
     async def _earlier(self, caller: Caller, key: str, digest: str) -> JobView | None:
         row = await self._store.fetch_one(

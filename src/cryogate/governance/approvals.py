@@ -1,4 +1,4 @@
-"""Approvals: parked jobs and the humans who decide about them.
+"""Approvals: what waits for humans, and how their yes is spent.
 
 Why approving A can never let B run:
 
@@ -12,126 +12,79 @@ Why approving A can never let B run:
      decides, and none decides late.
  (4) A parked job keeps what it reserved. Approving therefore never overspends; denying and
      expiry give everything back in the same unit of work.
+ (5) A yes counts only while the one who gave it may approve: the statements that accept and that
+     use an approval count the votes of operators who are active and have the role now (H3).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgspec
-
-from cryogate.domain.approvals import ApprovalState, Terms
+from cryogate.domain.approvals import AnyTerms, ApprovalKind, ApprovalState, Terms
 from cryogate.domain.decisions import Violation
-from cryogate.domain.events import Event, Outcome
+from cryogate.domain.events import Event
 from cryogate.domain.ids import APPROVAL, new_id
-from cryogate.governance.rows import maybe_number, maybe_text, number, text
-from cryogate.ports.approvals import Approval, Approvals
-from cryogate.ports.store import ReadStore, Row, SqlValue, Statement, StoreUnavailable
-
-DAY_MS = 24 * 60 * 60 * 1000
-AGENT, CAP, PENDING, TERMS, JOB = (
-    "approval.agent",
-    "approval.cap",
-    "approval.pending",
-    "approval.terms",
-    "approval.job",
+from cryogate.governance.approval_rows import (
+    DAY_MS,
+    MAX_EVIDENCE,
+    MAX_REASON,
+    ApprovalRecord,
+    Demand,
+    approval_columns,
+    approval_event,
+    record,
 )
-_MAX_REASON = 1000
-_TERMS = msgspec.json.Decoder(Terms)
+from cryogate.ports.approvals import Approval, Approvals
+from cryogate.ports.store import ReadStore, SqlValue, Statement
+
+__all__ = ["DAY_MS", "ApprovalRecord", "ApprovalRules", "Demand", "SqlApprovals", "record"]
+
+ONE = Demand()
+AGENT, CAP, TERMS = "approval.agent", "approval.cap", "approval.terms"
 
 
 @dataclass(frozen=True, slots=True)
-class ApprovalRecord:
-    """An approval as operators see it: with the agent's owner and the decision's note."""
+class ApprovalRules:
+    """How many people of which role must agree to what.
 
-    approval: Approval
-    owner: str
-    note: str | None
-
-
-def record(row: Row) -> ApprovalRecord:
-    """An approval out of its columns.
-
-    Raises:
-        StoreUnavailable: terms and digest do not belong together, so the row was altered.
+    ``second_person_cents``: a job that may cost as much needs two people; None is never.
     """
-    try:
-        terms = _TERMS.decode(text(row, "terms"))
-    except msgspec.MsgspecError as error:
-        raise StoreUnavailable("stored terms cannot be read") from error
-    if terms.digest() != row["terms_digest"]:
-        raise StoreUnavailable("stored terms do not match their digest")
-    approval = Approval(
-        approval_id=text(row, "approval_id"),
-        state=ApprovalState(text(row, "state")),
-        terms=terms,
-        job_id=maybe_text(row, "job_id"),
-        reason=text(row, "reason"),
-        requested_ms=number(row, "requested_ms"),
-        expires_ms=number(row, "expires_ms"),
-        decided_by=maybe_text(row, "decided_by"),
-        decided_ms=maybe_number(row, "decided_ms"),
-    )
-    return ApprovalRecord(approval, text(row, "owner"), maybe_text(row, "decision_note"))
 
+    ttl_ms: int = DAY_MS
+    prompt_after_ms: int = DAY_MS
+    max_pending: int = 20
+    job: Demand = ONE
+    second_person_cents: int | None = None
+    release: Demand = ONE
+    promotion: Demand = ONE
 
-def approval_columns(
-    approval_id: str, terms: Terms, owner: str, reason: str, now_ms: int, ttl_ms: int
-) -> dict[str, SqlValue]:
-    """Columns that every new approval has."""
-    return {
-        "approval_id": approval_id,
-        "terms": msgspec.json.encode(terms).decode(),
-        "terms_digest": terms.digest(),
-        "agent_id": terms.agent_id,
-        "owner": owner,
-        "experiment_id": terms.experiment_id,
-        "reason": reason[:_MAX_REASON],
-        "requested_ms": now_ms,
-        "expires_ms": now_ms + ttl_ms,
-    }
+    def __post_init__(self) -> None:
+        if self.ttl_ms <= 0 or self.max_pending < 0 or self.prompt_after_ms <= 0:
+            raise ValueError("approvals need a life time, and a cap of 0 or more")
 
-
-def approval_event(
-    action: str, approval: Approval, owner: str, now_ms: int, *, actor: str | None = None
-) -> Event:
-    """An audit event about an approval, with its terms and, once decided, who decided."""
-    terms = approval.terms
-    outcome = Outcome.REFUSED if action == "approval.denied" else Outcome.SUCCESS
-    return Event(
-        timestamp_ms=now_ms,
-        action=action,
-        outcome=outcome,
-        agent_id=terms.agent_id,
-        human_owner=owner,
-        experiment_id=terms.experiment_id,
-        circuit_sha256=terms.circuit_sha256,
-        qpu=terms.backend,
-        shots=terms.shots,
-        job_id=approval.job_id,
-        cost_estimate_cents=terms.cost_ceiling_cents,
-        currency=terms.currency,
-        approval_id=approval.approval_id,
-        decision_reasons=(approval.reason,) if approval.reason else None,
-        actor_chain=(actor,) if actor else None,
-    )
+    def demand(self, terms: AnyTerms) -> Demand:
+        """Who must agree to these terms."""
+        if terms.kind_ is ApprovalKind.RELEASE:
+            return self.release
+        if not isinstance(terms, Terms):
+            return self.promotion
+        most = self.second_person_cents
+        if most is not None and terms.cost_ceiling_cents >= most:
+            return Demand(max(2, self.job.quorum), self.job.role)
+        return self.job
 
 
 class SqlApprovals(Approvals):
     """Approvals as the gateway opens, finds and uses them.
 
-    ``ttl_ms`` is how long a request waits for its human; ``max_pending`` how many requests of
-    one agent may wait at a time (H5).
+    At most ``rules.max_pending`` requests of one agent wait at a time (H5).
     """
 
-    def __init__(self, store: ReadStore, *, ttl_ms: int = DAY_MS, max_pending: int = 20) -> None:
-        if ttl_ms <= 0 or max_pending < 0:
-            raise ValueError("approvals need a life time, and a cap of 0 or more")
+    def __init__(self, store: ReadStore, rules: ApprovalRules | None = None) -> None:
         self._store = store
-        self._ttl_ms = ttl_ms
-        self._max_pending = max_pending
+        self._rules = rules or ApprovalRules()
 
-    async def find_approved(self, terms: Terms, now_ms: int) -> Approval | None:
+    async def find_approved(self, terms: AnyTerms, now_ms: int) -> Approval | None:
         """An approved, unused, unexpired approval of exactly these terms.
 
         Raises:
@@ -142,39 +95,53 @@ class SqlApprovals(Approvals):
         return None if row is None else record(row).approval
 
     def open(
-        self, terms: Terms, job_id: str, owner: str, reason: str, now_ms: int
+        self,
+        terms: AnyTerms,
+        job_id: str | None,
+        owner: str,
+        reason: str,
+        now_ms: int,
+        *,
+        evidence: str = "{}",
+        requested_by: str | None = None,
     ) -> tuple[str, tuple[Statement, ...], tuple[Event, ...]]:
-        """A new pending approval. Guards: `AGENT` (gone or inactive), `CAP` (too many wait)."""
-        approval_id = new_id(APPROVAL)
-        columns = approval_columns(approval_id, terms, owner, reason, now_ms, self._ttl_ms)
+        """A new pending approval. Guards: `AGENT` (gone or inactive), `CAP` (too many wait).
+
+        ``requested_by`` names the agent that asks by itself; None when policy demands it.
+        ``evidence`` is JSON that approvers are shown; that of a promotion is part of its terms.
+        """
+        if len(evidence) > MAX_EVIDENCE:
+            raise ValueError("evidence is too long")
+        demand = self._rules.demand(terms)
+        approval = Approval(
+            approval_id=new_id(APPROVAL),
+            state=ApprovalState.PENDING,
+            terms=terms,
+            job_id=job_id,
+            reason=reason[:MAX_REASON],
+            requested_ms=now_ms,
+            expires_ms=now_ms + self._rules.ttl_ms,
+            decided_by=None,
+            decided_ms=None,
+            quorum=demand.quorum,
+            role=demand.role,
+            requested_by=requested_by,
+        )
+        columns = approval_columns(approval, owner, evidence, now_ms + self._rules.prompt_after_ms)
         statements = (
             # The lock on the agent's row makes the count below exact under concurrency (H5).
             Statement("lock_approving_agent", {"agent_id": terms.agent_id}, guard=AGENT),
             Statement(
                 "open_approval",
-                {**columns, "job_id": job_id, "cap": self._max_pending},
+                {**columns, "job_id": job_id, "cap": self._rules.max_pending},
                 guard=CAP,
             ),
         )
-        pending = Approval(
-            approval_id=approval_id,
-            state=ApprovalState.PENDING,
-            terms=terms,
-            job_id=job_id,
-            reason=reason[:_MAX_REASON],
-            requested_ms=now_ms,
-            expires_ms=now_ms + self._ttl_ms,
-            decided_by=None,
-            decided_ms=None,
-        )
-        return (
-            approval_id,
-            statements,
-            (approval_event("approval.requested", pending, owner, now_ms),),
-        )
+        event = approval_event("approval.requested", approval, owner, now_ms, actor=requested_by)
+        return approval.approval_id, statements, (event,)
 
-    def use(self, approval_id: str, terms: Terms, now_ms: int) -> tuple[Statement, ...]:
-        """Spend the approval once, for these terms only (H1, H2). Guard: `TERMS`."""
+    def use(self, approval_id: str, terms: AnyTerms, now_ms: int) -> tuple[Statement, ...]:
+        """Spend the approval once, for these terms only (H1, H2, H3). Guard: `TERMS`."""
         params: dict[str, SqlValue] = {
             "approval_id": approval_id,
             "terms_digest": terms.digest(),
@@ -185,8 +152,8 @@ class SqlApprovals(Approvals):
     def explain(self, guard: str) -> tuple[Violation, ...]:
         """What a failed guard of `open` or `use` means; empty if not one of ours."""
         if guard == CAP:
-            cap = self._max_pending
-            hint = "wait for a decision, or cancel a parked job"
+            cap = self._rules.max_pending
+            hint = "wait for a decision, or cancel a parked job or withdraw a request"
             return (Violation("max_pending_approvals", cap, cap + 1, hint),)
         if guard == AGENT:
             return (Violation("agent", "active", "inactive", "ask the owner or an operator"),)

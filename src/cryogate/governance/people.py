@@ -52,3 +52,8 @@ def require_note(note: str) -> str:
     if len(note) > _MAX_NOTE or not all(c.isprintable() or c == "\n" for c in note):
         raise Malformed("malformed_note", f"a note is at most {_MAX_NOTE} printable characters")
     return note
+
+
+def person_key(person: str) -> str:
+    """One spelling of a person's name, so that a key of votes holds each person once (H3)."""
+    return unicodedata.normalize("NFKC", person).strip().casefold().removeprefix(_PREFIX)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+import msgspec
+
 from cryogate.governance.approvals import ApprovalRecord
 from cryogate.governance.budget_admin import ExperimentBudget
 from cryogate.governance.experiments import ExperimentWithBudget
@@ -56,7 +58,12 @@ def approval_view(item: ApprovalRecord) -> dict[str, Any]:
     decided = approval.decided_ms
     return {
         "approval_id": approval.approval_id,
+        "kind": approval.kind.value,
         "state": approval.state.value,
+        "quorum": approval.quorum,
+        "approver_role": approval.role,
+        "requested_by": approval.requested_by,
+        "evidence": msgspec.Raw(item.evidence.encode()),
         "job_id": approval.job_id,
         "owner": item.owner,
         "reason": approval.reason,

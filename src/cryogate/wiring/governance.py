@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cryogate.config.sections import Approvals
 from cryogate.gateway.dispatch import Dispatcher
 from cryogate.gateway.overview import Overview
 from cryogate.governance.approval_desk import ApprovalDesk
-from cryogate.governance.approvals import SqlApprovals
+from cryogate.governance.approvals import ApprovalRules, Demand, SqlApprovals
 from cryogate.governance.budget_admin import BudgetAdmin
 from cryogate.governance.budgets import SqlLedger
 from cryogate.governance.experiments import ExperimentAdmin
@@ -28,29 +29,39 @@ class Governance:
             load_price_book(Path(book).read_bytes(), book) if book else default_price_book()
         )
         self.ledger = SqlLedger(ground.store)
-        self.approvals = SqlApprovals(
+        self.rules = approval_rules(config.approvals)
+        self.approvals = SqlApprovals(ground.store, self.rules)
+        self.desk = ApprovalDesk(
             ground.store,
-            ttl_ms=config.approvals.expiry_s * 1000,
-            max_pending=config.approvals.pending_per_agent,
+            self.ledger,
+            ground.clock,
+            rules=self.rules,
+            allow_self_approval=config.approvals.insecure_self_approval,
         )
 
     def endpoints(self, dispatcher: Dispatcher) -> tuple[Endpoint, ...]:
         """What operators see and decide."""
         ground = self._ground
-        config, store, clock = ground.config, ground.store, ground.clock
+        store, clock = ground.store, ground.clock
         return OperatorRoutes(
             experiments=ExperimentAdmin(store, clock),
             budgets=BudgetAdmin(store, clock),
-            approvals=ApprovalDesk(
-                store,
-                self.ledger,
-                clock,
-                ttl_ms=config.approvals.expiry_s * 1000,
-                allow_self_approval=config.approvals.insecure_self_approval,
-            ),
+            approvals=self.desk,
             overview=Overview(store),
             policy=ground.policy,
             cancel=dispatcher.cancel,
             devices=lambda: ground.devices,
             wake=dispatcher.poke,
         ).endpoints()
+
+
+def approval_rules(config: Approvals) -> ApprovalRules:
+    """Who must agree to what, as it is configured."""
+    return ApprovalRules(
+        ttl_ms=config.expiry_s * 1000,
+        max_pending=config.pending_per_agent,
+        job=Demand(config.quorum, config.role),
+        second_person_cents=config.second_person_cents or None,
+        release=Demand(config.release_quorum, config.release_role),
+        promotion=Demand(config.promotion_quorum, config.promotion_role),
+    )

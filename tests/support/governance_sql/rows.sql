@@ -4,6 +4,12 @@
 INSERT INTO agents (agent_id, owner, tier, stage, active, roles, attributes, created_ms)
 VALUES (:agent_id, :owner, 'low', 'simulator', :active, '[]', '{}', 0)
 
+-- name: governance_test_operator
+INSERT INTO operators (operator_id, active, roles, created_ms, person)
+VALUES (:operator_id, :active, :roles, 0, :person)
+ON CONFLICT (operator_id) DO UPDATE
+SET active = excluded.active, roles = excluded.roles, person = excluded.person
+
 -- name: governance_test_token
 INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
                     exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
@@ -51,3 +57,9 @@ SELECT used_jobs FROM sessions WHERE session_id = :session_id
 
 -- name: governance_test_events
 SELECT body FROM events ORDER BY event_id
+
+-- name: governance_test_agent_row
+SELECT stage, active FROM agents WHERE agent_id = :agent_id
+
+-- name: governance_test_tamper_evidence
+UPDATE approvals SET evidence = :evidence WHERE approval_id = :approval_id

@@ -1,0 +1,268 @@
+"""H3: several people, really several, and only while each of them may approve."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from tests.support.governance import OWNER, World, hold_of, terms_of, world
+
+from cryogate.domain.approvals import (
+    ApprovalState,
+    PromotionTerms,
+    ReleaseTerms,
+    evidence_digest,
+)
+from cryogate.domain.errors import Conflict, Forbidden
+from cryogate.governance.approval_desk import ApprovalDesk
+from cryogate.governance.approvals import ApprovalRules, Demand, SqlApprovals
+from cryogate.ports.store import GuardFailed, StoreUnavailable, UnitOfWork
+
+BOB, CAROL, DAVE = "operator:bob", "operator:carol", "operator:dave"
+pytestmark = pytest.mark.attack("H3")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def dsn(request: pytest.FixtureRequest) -> str | None:
+    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_dsn"))
+
+
+@asynccontextmanager
+async def two_needed(
+    tmp_path: Path, dsn: str | None = None, *, quorum: int = 2, role: str = "approver"
+) -> AsyncIterator[World]:
+    """A world where everything needs ``quorum`` people of ``role``."""
+    async with world(tmp_path, dsn=dsn) as w:
+        demand = Demand(quorum, role)
+        rules = ApprovalRules(job=demand, release=demand, promotion=demand)
+        w.approvals = SqlApprovals(w.store, rules)
+        w.desk = ApprovalDesk(w.store, w.ledger, w.clock, rules=rules)
+        for name in ("bob", "carol", "dave"):
+            await w.operator(name)
+        yield w
+
+
+async def actions(w: World) -> Sequence[str]:
+    return [e["action"] for e in await w.events() if e["action"].startswith("approval.")]
+
+
+async def test_the_second_yes_queues_the_job(dsn: str | None, tmp_path: Path) -> None:
+    async with two_needed(tmp_path, dsn) as w:
+        approval_id = await w.park(hold_of())
+        first = await w.desk.approve(approval_id, BOB, "looks right")
+        assert first.approval.state is ApprovalState.PENDING
+        assert (await w.job_row())["state"] == "parked"
+        second = await w.desk.approve(approval_id, CAROL)
+        assert second.approval.state is ApprovalState.USED
+        assert (await w.job_row())["state"] == "queued"
+        assert await actions(w) == ["approval.requested", "approval.voted", "approval.approved"]
+        votes = await w.desk.votes(second)
+        assert [(v.voter.operator_id, v.note, ok) for v, ok in votes] == [
+            ("bob", "looks right", True),
+            ("carol", "", True),
+        ]
+
+
+async def test_one_person_is_one_voice(dsn: str | None, tmp_path: Path) -> None:
+    async with two_needed(tmp_path, dsn) as w:
+        await w.operator("carol", person="Bob@Example.com")
+        await w.operator("dave", person="bob@example.com")
+        approval_id = await w.park(hold_of())
+        await w.desk.approve(approval_id, BOB)
+        for actor in (BOB, CAROL, DAVE):
+            with pytest.raises(Conflict) as refused:
+                await w.desk.approve(approval_id, actor)
+            assert refused.value.code == "already_voted"
+        assert (await w.job_row())["state"] == "parked"
+
+
+async def test_the_owners_second_account_has_no_voice(tmp_path: Path) -> None:
+    async with two_needed(tmp_path, quorum=1) as w:
+        await w.operator("night-shift", person="Alice@Example.com")
+        approval_id = await w.park(hold_of())
+        with pytest.raises(Forbidden) as refused:
+            await w.desk.approve(approval_id, "operator:night-shift")
+        assert refused.value.code == "self_approval"
+        with pytest.raises(Forbidden):
+            await w.desk.grant(terms_of(hold_of()), OWNER, "operator:night-shift")
+        assert (await w.job_row())["state"] == "parked"
+
+
+@pytest.mark.parametrize("change", ["deactivated", "role lost"])
+async def test_a_yes_of_somebody_who_left_does_not_count(
+    change: str, dsn: str | None, tmp_path: Path
+) -> None:
+    async with two_needed(tmp_path, dsn) as w:
+        approval_id = await w.park(hold_of())
+        await w.desk.approve(approval_id, BOB)
+        await w.operator("bob", active=change != "deactivated", roles=["auditor"])
+        still = await w.desk.approve(approval_id, CAROL)
+        assert still.approval.state is ApprovalState.PENDING
+        assert [ok for _, ok in await w.desk.votes(still)] == [False, True]
+        assert (await w.job_row())["state"] == "parked"
+        done = await w.desk.approve(approval_id, DAVE)
+        assert done.approval.state is ApprovalState.USED
+
+
+async def test_what_was_granted_ahead_is_counted_when_it_is_used(
+    dsn: str | None, tmp_path: Path
+) -> None:
+    async with two_needed(tmp_path, dsn) as w:
+        terms, now_ms = terms_of(hold_of()), w.clock.now_ms()
+        opened = (await w.desk.grant(terms, OWNER, BOB)).approval
+        assert opened.state is ApprovalState.PENDING
+        granted = (await w.desk.approve(opened.approval_id, CAROL)).approval
+        assert granted.state is ApprovalState.APPROVED
+        assert await w.approvals.find_approved(terms, now_ms) == granted
+        await w.operator("carol", active=False)
+        assert await w.approvals.find_approved(terms, now_ms) is None
+        with pytest.raises(GuardFailed, match=r"approval\.terms"):
+            await w.commit(*w.approvals.use(granted.approval_id, terms, now_ms))
+        await w.operator("carol")
+        await w.commit(*w.approvals.use(granted.approval_id, terms, now_ms))
+
+
+async def test_last_voters_at_once_do_not_both_wait(dsn: str | None, tmp_path: Path) -> None:
+    async with two_needed(tmp_path, dsn, quorum=5) as w:
+        approval_id = await w.park(hold_of())
+        voters = [f"operator:o{n}" for n in range(5)]
+        await asyncio.gather(*(w.desk.approve(approval_id, voter) for voter in voters))
+        assert (await w.desk.get(approval_id)).approval.state is ApprovalState.USED
+        assert (await w.job_row())["state"] == "queued"
+        assert (await actions(w)).count("approval.voted") == 4
+
+
+async def test_a_yes_can_be_taken_back_before_it_decided(dsn: str | None, tmp_path: Path) -> None:
+    async with two_needed(tmp_path, dsn) as w:
+        approval_id = await w.park(hold_of())
+        await w.desk.approve(approval_id, BOB)
+        assert not await w.desk.votes(await w.desk.take_back(approval_id, BOB))
+        with pytest.raises(Conflict) as refused:
+            await w.desk.take_back(approval_id, BOB)
+        assert refused.value.code == "no_vote"
+        await w.desk.approve(approval_id, CAROL)
+        assert (await w.job_row())["state"] == "parked"
+        await w.desk.approve(approval_id, BOB)
+        assert (await w.job_row())["state"] == "queued"
+        with pytest.raises(Conflict):
+            await w.desk.take_back(approval_id, BOB)
+
+
+async def test_one_no_ends_it_whoever_said_yes(tmp_path: Path) -> None:
+    async with two_needed(tmp_path) as w:
+        approval_id = await w.park(hold_of())
+        await w.desk.approve(approval_id, BOB)
+        assert (await w.desk.deny(approval_id, CAROL)).approval.state is ApprovalState.DENIED
+        with pytest.raises(Conflict):
+            await w.desk.approve(approval_id, DAVE)
+        assert (await w.budget()).held_cents == 0
+
+
+async def test_the_role_is_the_one_that_the_terms_demand(tmp_path: Path) -> None:
+    async with two_needed(tmp_path, quorum=1, role="admin") as w:
+        await w.operator("root", roles=["admin"])
+        approval_id = await w.park(hold_of())
+        with pytest.raises(Forbidden) as refused:
+            await w.desk.approve(approval_id, BOB)
+        assert refused.value.code == "role_required"
+        await w.desk.approve(approval_id, "operator:root")
+        assert (await w.job_row())["state"] == "queued"
+
+
+async def test_dear_jobs_need_a_second_person(tmp_path: Path) -> None:
+    rules = ApprovalRules(second_person_cents=500)
+    assert rules.demand(terms_of(hold_of(cents=499))) == Demand(1)
+    assert rules.demand(terms_of(hold_of(cents=500))) == Demand(2)
+
+
+async def test_an_unused_yes_can_be_withdrawn(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        terms = terms_of(hold_of())
+        granted = (await w.desk.grant(terms, OWNER, BOB)).approval
+        gone = await w.desk.withdraw(granted.approval_id, "operator:o1")
+        assert gone.approval.state is ApprovalState.WITHDRAWN
+        assert await w.approvals.find_approved(terms, w.clock.now_ms()) is None
+        with pytest.raises(Conflict):
+            await w.desk.withdraw(granted.approval_id, BOB)
+
+
+# -- the other kinds -----------------------------------------------------------------------
+
+
+def promotion(evidence: str = '{"jobs":3}') -> PromotionTerms:
+    return PromotionTerms(
+        agent_id="a1", from_stage="simulator", to_stage="hardware",
+        evidence_sha256=evidence_digest(evidence),
+    )  # fmt: skip
+
+
+async def ask_promotion(w: World, evidence: str = '{"jobs":3}') -> str:
+    approval_id, statements, events = w.approvals.open(
+        promotion(evidence), None, OWNER, "ready", w.clock.now_ms(),
+        evidence=evidence, requested_by="a1",
+    )  # fmt: skip
+    await w.store.commit(UnitOfWork(statements, events))
+    return approval_id
+
+
+async def test_a_promotion_happens_with_the_last_yes(dsn: str | None, tmp_path: Path) -> None:
+    async with two_needed(tmp_path, dsn) as w:
+        approval_id = await ask_promotion(w)
+        await w.desk.approve(approval_id, BOB)
+        assert (await w.row("governance_test_agent_row", agent_id="a1"))["stage"] == "simulator"
+        done = await w.desk.approve(approval_id, CAROL)
+        assert done.approval.state is ApprovalState.USED
+        assert (await w.row("governance_test_agent_row", agent_id="a1"))["stage"] == "hardware"
+        again = await ask_promotion(w)
+        await w.desk.approve(again, BOB)
+        with pytest.raises(Conflict) as refused:
+            await w.desk.approve(again, CAROL)
+        assert refused.value.code == "agent_changed"
+
+
+@pytest.mark.attack("H1")
+async def test_altered_evidence_is_not_shown_for_approval(tmp_path: Path) -> None:
+    async with two_needed(tmp_path) as w:
+        approval_id = await ask_promotion(w)
+        await w.run("governance_test_tamper_evidence", approval_id=approval_id, evidence="{}")
+        with pytest.raises(StoreUnavailable):
+            await w.desk.approve(approval_id, BOB)
+
+
+async def test_who_asked_does_not_approve(tmp_path: Path) -> None:
+    async with two_needed(tmp_path, quorum=1) as w:
+        approval_id, statements, events = w.approvals.open(
+            promotion("{}"), None, OWNER, "", w.clock.now_ms(), requested_by=BOB
+        )
+        await w.store.commit(UnitOfWork(statements, events))
+        with pytest.raises(Forbidden) as refused:
+            await w.desk.approve(approval_id, BOB)
+        assert refused.value.code == "self_approval"
+        await w.desk.approve(approval_id, CAROL)
+
+
+@pytest.mark.attack("H1", "H2")
+async def test_a_release_is_one_reading_of_one_job(tmp_path: Path) -> None:
+    async with two_needed(tmp_path, quorum=1) as w:
+        terms = ReleaseTerms(
+            agent_id="a1", experiment_id="e1", job_id="j1", circuit_sha256="ab" * 32,
+            backend="local:null", shots=10,
+        )  # fmt: skip
+        approval_id, statements, events = w.approvals.open(
+            terms, None, OWNER, "to fit a model", w.clock.now_ms(), requested_by="a1"
+        )
+        await w.store.commit(UnitOfWork(statements, events))
+        now_ms = w.clock.now_ms()
+        assert await w.approvals.find_approved(terms, now_ms) is None
+        await w.desk.approve(approval_id, BOB)
+        other = ReleaseTerms(
+            agent_id="a1", experiment_id="e1", job_id="j2", circuit_sha256="ab" * 32,
+            backend="local:null", shots=10,
+        )  # fmt: skip
+        assert await w.approvals.find_approved(other, now_ms) is None
+        await w.commit(*w.approvals.use(approval_id, terms, now_ms))
+        with pytest.raises(GuardFailed):
+            await w.commit(*w.approvals.use(approval_id, terms, now_ms))
