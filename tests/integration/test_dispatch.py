@@ -63,11 +63,17 @@ class Scene:
             circuit_sha256=PROGRAM.fingerprint,
         )  # fmt: skip
 
-    async def dispatcher(self, provider: Provider | None = None, name: str = "r1") -> Dispatcher:
+    async def dispatcher(
+        self,
+        provider: Provider | None = None,
+        name: str = "r1",
+        revocations: FollowedRevocations | None = None,
+    ) -> Dispatcher:
         provider = provider or self.vendor
         devices = {d.name: d for d in (*_LOCAL, *await provider.backends())}
-        revocations = FollowedRevocations(self.world.store, self.world.clock, max_age_ms=10**9)
-        await revocations.refresh()
+        if revocations is None:
+            revocations = FollowedRevocations(self.world.store, self.world.clock, max_age_ms=10**9)
+            await revocations.refresh()
         made = Dispatcher(
             store=self.world.store,
             clock=self.world.clock,
@@ -358,3 +364,26 @@ async def test_a_parked_job_expires_with_its_approval(scene: Scene) -> None:
     assert (row["state"], row["failure"], row["hold"]) == (
         "expired", "approval_expired", "released",
     )  # fmt: skip
+
+
+@pytest.mark.attack("R2")
+async def test_a_revocation_reaches_jobs_without_waiting_for_a_sweep(scene: Scene) -> None:
+    """No clock moves, so no sweep and no renewal is due: the view itself pushes."""
+    scene.vendor.auto = False
+    view = FollowedRevocations(scene.world.store, scene.world.clock, max_age_ms=10**9)
+    await view.refresh()
+    dispatcher = await scene.dispatcher(revocations=view)
+    view.subscribe(dispatcher.heed)
+    await scene.queue("j1")
+    with scene.changes.watch("j1") as watch:
+        await dispatcher.turn()
+        assert await watch.changed(10)
+    await scene.queue("j2")
+    await scene.revoke("agent", "a1")
+    await view.refresh()
+    await dispatcher.settled()
+    assert scene.vendor.cancelled == ["fake-j1"]
+    await dispatcher.turn()
+    for job_id in ("j1", "j2"):
+        assert (await scene.world.job_row(job_id))["state"] == "revoked"
+    assert len(scene.vendor.submitted) == 1

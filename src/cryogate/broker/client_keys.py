@@ -18,11 +18,20 @@ from cryogate.domain.errors import Conflict, Malformed, NotFound
 from cryogate.domain.events import Event, Outcome
 from cryogate.ports.clock import Clock
 from cryogate.ports.revocations import RevocationView
-from cryogate.ports.store import AlreadyExists, GuardFailed, Statement, Store, UnitOfWork
+from cryogate.ports.store import (
+    AlreadyExists,
+    GuardFailed,
+    SqlValue,
+    Statement,
+    Store,
+    UnitOfWork,
+)
 from cryogate.tokens.errors import TokenError
 from cryogate.tokens.keys import CLIENT_ALGS, PublicKey, load_public
 
 MAX_KEYS: Final = 8
+# The longest token life, and slack for clocks that differ between processes.
+KEEP_MS: Final = 3_600_000 + 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,8 @@ class ClientKeys:
             raise Conflict("already_exists", "this key is registered already") from None
         except GuardFailed:
             raise Conflict(
-                "key_refused", f"the key is another client's, or there are {MAX_KEYS} keys already"
+                "key_refused",
+                f"the key is another client's or revoked, or there are {MAX_KEYS} keys already",
             ) from None
         return ClientKey(key.kid, key.jwk(), now_ms)
 
@@ -93,17 +103,7 @@ class ClientKeys:
         statements = (
             Statement("client_key_delete", {"client_id": client_id, "kid": kid}),
             Statement("revocation_order", {}, rows=None),
-            Statement(
-                "revoke_tokens_of_key",
-                {
-                    "client_id": client_id,
-                    "kid": kid,
-                    "reason": "key removed",
-                    "revoked_by": actor,
-                    "created_ms": now_ms,
-                },
-                rows=None,
-            ),
+            *tokens_of_key(kid, client_id, "key removed", actor, now_ms),
         )
         try:
             await self._store.commit(UnitOfWork(statements, (event,)))
@@ -148,6 +148,24 @@ def insert_key(now_ms: int, client_id: str, key: PublicKey) -> Statement:
             "max_keys": MAX_KEYS,
         },
         guard="key",
+    )
+
+
+def tokens_of_key(
+    kid: str, client_id: str | None, reason: str, actor: str, now_ms: int
+) -> tuple[Statement, ...]:
+    """Statements that end every token of a key, and what was delegated from them."""
+    common: dict[str, SqlValue] = {
+        "kid": kid,
+        "until_ms": now_ms + KEEP_MS,
+        "reason": reason,
+        "revoked_by": actor,
+        "created_ms": now_ms,
+    }
+    nobody: dict[str, SqlValue] = {"token_id": None, "agent_id": None, "owner": None}
+    return (
+        Statement("revoke_tokens_of_key", {**common, "client_id": client_id}, rows=None),
+        Statement("revoke_descendants", {**common, **nobody}, rows=None),
     )
 
 

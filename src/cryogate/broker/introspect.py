@@ -60,7 +60,14 @@ class Introspection:
         if token is None:
             return dict(_INACTIVE)
         experiment = token.grant.experiment_id if token.grant is not None else ""
-        subject = Subject(token.token_id, token.subject, token.owner, experiment, token.issued_ms)
+        subject = Subject(
+            token.token_id,
+            token.subject,
+            token.owner,
+            experiment,
+            token.issued_ms,
+            key=token.jkt,
+        )
         if self._view.revoked(subject) is not None:
             return dict(_INACTIVE)
         document: dict[str, object] = {

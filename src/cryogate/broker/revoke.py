@@ -2,10 +2,12 @@
 
  (1) who or what is named is made unable to get new tokens: agents are set inactive, experiments
      closed. `Registry.update_agent` or reopening the experiment is the way back.
- (2) the revocation row, under the lock that keeps the feed in order
- (3) the event; (1) to (3) commit together
+ (2) the revocation row, under the lock that keeps the feed in order, and one for every token that
+     was delegated from what is revoked: a child dies with its parent (T9)
+ (3) the event; (1) to (3) commit together, and the notice to other replicas leaves with them
  (4) this process's view is read up to now
- (5) only then does the caller get an answer
+ (5) only then does the caller get an answer; who asked to wait for all gets it once every replica
+     enforces the revocation or refuses everything (`cryogate.broker.replicas`)
 
 Why no token slips through (R5): issuing takes share locks on the rows that (1) changes. An issue
 before (1) has committed when (2) looks, and (2) dates the revocation no earlier than the newest
@@ -14,24 +16,32 @@ token; an issue after (1) finds the row inactive and issues nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cryogate.broker.authn import ClientAuthenticator
+from cryogate.broker.client_keys import KEEP_MS, tokens_of_key
 from cryogate.broker.oauth import OAuthError, invalid_client, only
-from cryogate.broker.rows import OPERATOR_PREFIX, number
+from cryogate.broker.replicas import Reach, Replicas
+from cryogate.broker.rows import OPERATOR_PREFIX, number, text
 from cryogate.domain.errors import Malformed, NotFound
 from cryogate.domain.events import Event, Outcome
 from cryogate.ports.clock import Clock
 from cryogate.ports.revocations import RevocationView, RevokedKind
-from cryogate.ports.store import AlreadyExists, Row, Statement, Store, UnitOfWork
+from cryogate.ports.store import AlreadyExists, Row, SqlValue, Statement, Store, UnitOfWork
 from cryogate.tokens.access import AccessTokenVerifier, VerifiedToken
 from cryogate.tokens.errors import TokenError
 
-# The longest token life, and slack for clocks that differ between processes.
-KEEP_MS: Final = 3_600_000 + 600_000
+# A key that was compromised is never good again.
+FOREVER_MS: Final = 2**53 - 1
 MAX_REASON: Final = 1000
+# These end what was issued up to their time; the others name what is dead for good.
+_COVERING: Final = frozenset(
+    {RevokedKind.AGENT, RevokedKind.EXPERIMENT, RevokedKind.OWNER, RevokedKind.ALL}
+)
+_THUMBPRINT: Final = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _FORM: Final = frozenset(
     {"token", "token_type_hint", "client_assertion_type", "client_assertion", "client_id"}
 )
@@ -48,19 +58,23 @@ class Revocation:
     reason: str
     revoked_by: str
     created_ms: int
+    reach: Reach | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What a revocation needs to know of its subject."""
+    """What a revocation needs to know of its subject, and what it has to change besides."""
 
-    disable: Statement | None
     until_ms: int
     event: Mapping[str, str]
+    before: tuple[Statement, ...] = ()
+    after: tuple[Statement, ...] = ()
 
 
 class RevocationService:
-    """See the module. ``verifiers`` are those of every audience (for RFC 7009)."""
+    """See the module. ``verifiers`` are those of every audience (for RFC 7009), ``replicas`` the
+    other processes, where there may be some.
+    """
 
     def __init__(
         self,
@@ -69,22 +83,38 @@ class RevocationService:
         clock: Clock,
         clients: ClientAuthenticator,
         verifiers: tuple[AccessTokenVerifier, ...],
+        replicas: Replicas | None = None,
     ) -> None:
         self._store, self._view, self._clock = store, view, clock
-        self._clients, self._verifiers = clients, verifiers
+        self._clients, self._verifiers, self._replicas = clients, verifiers, replicas
 
-    async def revoke(self, kind: RevokedKind, subject: str, reason: str, actor: str) -> Revocation:
+    async def revoke(
+        self,
+        kind: RevokedKind,
+        subject: str,
+        reason: str,
+        actor: str,
+        *,
+        wait_for_all: bool = False,
+    ) -> Revocation:
         """Revoke, and return once it is durable and enforced by this process.
+
+        With ``wait_for_all``: once no replica accepts what was revoked any more.
 
         Raises:
             NotFound: there is no such token, session, agent, operator or experiment.
-            Malformed: the reason is too long, or the subject of `RevokedKind.ALL` is not ``*``.
+            Malformed: the reason is too long, the subject of `RevokedKind.ALL` is not ``*``, or
+                that of `RevokedKind.KEY` is no thumbprint.
         """
         if len(reason) > MAX_REASON or not reason.strip():
             raise Malformed("malformed_reason", f"give a reason of at most {MAX_REASON} characters")
         now_ms = self._clock.now_ms()
-        target = await self._target(kind, subject, now_ms)
-        return await self._commit(kind, subject, reason, actor, target, now_ms)
+        target = await self._target(kind, subject, reason, actor, now_ms)
+        done, newest = await self._commit(kind, subject, reason, actor, target, now_ms)
+        if not wait_for_all:
+            return done
+        reach = Reach((), ()) if self._replicas is None else await self._replicas.reached(newest)
+        return replace(done, reach=reach)
 
     async def revoke_token(self, form: Mapping[str, str], endpoint: str) -> None:
         """RFC 7009: a client ends a token of its own. Unknown tokens are no error (section 2.2).
@@ -100,12 +130,12 @@ class RevocationService:
         if verified is None:
             await self._spend(client.use)
             return
-        target = _Target(None, verified.expires_ms, {"token_id": verified.token_id})
         actor, now_ms = client.client_id, self._clock.now_ms()
+        reason = "revoked by its client"
+        target = _token_target(verified.token_id, verified.expires_ms, {}, reason, actor, now_ms)
         try:
             await self._commit(
-                RevokedKind.TOKEN, verified.token_id, "revoked by its client", actor, target,
-                now_ms, (client.use,),
+                RevokedKind.TOKEN, verified.token_id, reason, actor, target, now_ms, (client.use,)
             )  # fmt: skip
         except AlreadyExists:
             raise invalid_client("the assertion was used before") from None
@@ -131,10 +161,10 @@ class RevocationService:
         target: _Target,
         now_ms: int,
         first: tuple[Statement, ...] = (),
-    ) -> Revocation:
-        covering = kind not in (RevokedKind.TOKEN, RevokedKind.SESSION)
+    ) -> tuple[Revocation, int]:
+        """The revocation, and the ``rev_seq`` up to which the feed has to be enforced for it."""
         insert = Statement(
-            "revocation_insert_covering" if covering else "revocation_insert",
+            "revocation_insert_covering" if kind in _COVERING else "revocation_insert",
             {
                 "kind": kind.value,
                 "subject": subject,
@@ -145,7 +175,6 @@ class RevocationService:
             },
         )
         order = Statement("revocation_order", {}, rows=None)
-        disable = () if target.disable is None else (target.disable,)  # (1)
         event = Event(  # (3)
             timestamp_ms=now_ms,
             action="revocation.created",
@@ -154,47 +183,68 @@ class RevocationService:
             actor_chain=(actor,),
             **target.event,  # type: ignore[arg-type]
         )
-        work = UnitOfWork((*first, *disable, order, insert), (event,))  # (2)
-        row = (await self._store.commit(work))[-1][0]
+        begin = (*first, *target.before, order)  # (1)
+        work = UnitOfWork((*begin, insert, *target.after), (event,))  # (2)
+        rows = (await self._store.commit(work))[len(begin) :]
         await self._view.refresh()  # (4)
-        return Revocation(  # (5)
+        row = rows[0][0]
+        newest = max(number(r, "rev_seq") for answers in rows for r in answers)
+        done = Revocation(  # (5)
             number(row, "rev_seq"), kind, subject, target.until_ms, reason, actor,
             number(row, "created_ms"),
         )  # fmt: skip
+        return done, newest
 
-    async def _target(self, kind: RevokedKind, subject: str, now_ms: int) -> _Target:
+    async def _target(
+        self, kind: RevokedKind, subject: str, reason: str, actor: str, now_ms: int
+    ) -> _Target:
         keep_ms, by_subject = now_ms + KEEP_MS, {"subject": subject}
+
+        def children(**of: str) -> tuple[Statement, ...]:
+            return (_descendants(reason, actor, now_ms, **of),)
+
         match kind:
             case RevokedKind.TOKEN:
                 row = await self._need("token_by_id", {"token_id": subject}, kind)
-                known = {"token_id": subject, **_texts(row, "agent_id", "experiment_id")}
-                return _Target(None, number(row, "expires_ms"), known)
+                known = _texts(row, "agent_id", "experiment_id")
+                ends_ms = max(number(row, "expires_ms"), keep_ms)
+                return _token_target(subject, ends_ms, known, reason, actor, now_ms)
             case RevokedKind.SESSION:
                 row = await self._need("revocation_target_session", by_subject, kind)
                 known = {"session_id": subject, **_texts(row, "agent_id", "experiment_id")}
-                return _Target(None, number(row, "expires_ms"), known)
+                return _Target(number(row, "expires_ms"), known)
             case RevokedKind.AGENT if subject.startswith(OPERATOR_PREFIX):
                 name = subject.removeprefix(OPERATOR_PREFIX)
                 await self._need("operator_by_id", {"operator_id": name}, kind)
-                return _Target(_disable("revoke_operator", name), keep_ms, {})
+                return _Target(keep_ms, {}, _disable("revoke_operator", name))
             case RevokedKind.AGENT:
                 row = await self._need("agent_by_id", {"agent_id": subject}, kind)
                 known = {"agent_id": subject, "human_owner": str(row["owner"])}
-                return _Target(_disable("revoke_agent", subject), keep_ms, known)
+                before = _disable("revoke_agent", subject)
+                return _Target(keep_ms, known, before, children(agent_id=subject))
             case RevokedKind.EXPERIMENT:
                 await self._need("revocation_target_experiment", by_subject, kind)
                 known = {"experiment_id": subject}
-                return _Target(_disable("revoke_experiment", subject), keep_ms, known)
+                return _Target(keep_ms, known, _disable("revoke_experiment", subject))
             case RevokedKind.OWNER:
                 # An owner without agents may still be named: a token may be all that is left.
                 if not 0 < len(subject) <= 128:
                     raise Malformed("malformed_subject", "owner has 1 to 128 characters")
-                known = {"human_owner": subject}
-                return _Target(_disable("revoke_owner", subject), keep_ms, known)
+                before = _disable("revoke_owner", subject)
+                return _Target(keep_ms, {"human_owner": subject}, before, children(owner=subject))
+            case RevokedKind.KEY:
+                # Nobody need hold the key now: it may be banned before it comes.
+                if _THUMBPRINT.fullmatch(subject) is None:
+                    raise Malformed("malformed_subject", "a key is named by its thumbprint (kid)")
+                holder = await self._store.fetch_one("revocation_target_key", by_subject)
+                client_id = "" if holder is None else text(holder, "client_id")
+                known = {"agent_id": client_id} if client_id and ":" not in client_id else {}
+                after = tokens_of_key(subject, None, reason, actor, now_ms)
+                return _Target(FOREVER_MS, known, _disable("revoke_key", subject), after)
             case RevokedKind.ALL:
                 if subject != "*":
                     raise Malformed("malformed_subject", "the subject of 'all' is *")
-                return _Target(Statement("revoke_all", {}, rows=None), keep_ms, {})
+                return _Target(keep_ms, {}, (Statement("revoke_all", {}, rows=None),))
 
     async def _need(self, query: str, params: Mapping[str, str], kind: RevokedKind) -> Row:
         row = await self._store.fetch_one(query, params)
@@ -216,8 +266,31 @@ def own_token(
     return None
 
 
-def _disable(name: str, subject: str) -> Statement:
-    return Statement(name, {"subject": subject}, rows=None)
+def _token_target(
+    token_id: str, until_ms: int, known: Mapping[str, str], reason: str, actor: str, now_ms: int
+) -> _Target:
+    lock = Statement("revoke_token", {"subject": token_id, "now_ms": now_ms}, rows=None)
+    after = (_descendants(reason, actor, now_ms, token_id=token_id),)
+    return _Target(until_ms, {"token_id": token_id, **known}, (lock,), after)
+
+
+def _descendants(reason: str, actor: str, now_ms: int, **of: str) -> Statement:
+    params: dict[str, SqlValue] = {
+        "token_id": None,
+        "agent_id": None,
+        "owner": None,
+        "kid": None,
+        **of,
+        "until_ms": now_ms + KEEP_MS,
+        "reason": reason,
+        "revoked_by": actor,
+        "created_ms": now_ms,
+    }
+    return Statement("revoke_descendants", params, rows=None)
+
+
+def _disable(name: str, subject: str) -> tuple[Statement, ...]:
+    return (Statement(name, {"subject": subject}, rows=None),)
 
 
 def _texts(row: Row, *columns: str) -> dict[str, str]:

@@ -60,17 +60,21 @@ def paged(body: Callable[P, None]) -> Callable[P, None]:
     return size(more(body))
 
 
-def revoke(settings: Settings, kind: str, subject: str, reason: str) -> None:
-    """Revoke a subject and say what that means."""
+def revoke(settings: Settings, kind: str, subject: str, reason: str, *, wait: bool = False) -> None:
+    """Revoke a subject and say what that means. ``wait``: until no replica accepts it."""
     from cryogate.cli.connect import operator
 
     body = {"kind": kind, "subject": subject, "reason": reason}
     with operator(settings) as server:
-        made = server.call("POST", *BASE, "revocations", body=body)
+        query = {"wait": "all"} if wait else None
+        made = server.call("POST", *BASE, "revocations", query=query, body=body)
 
     def human() -> None:
         say(f"revoked {kind} {subject}")
         say("its next request is refused, waiting jobs are removed, running ones are cancelled")
+        if wait:
+            silent = made.get("refusing") or ()
+            say(f"no replica accepts it any more ({len(silent)} did not answer and refuse all)")
 
     emit(settings, made, human)
 

@@ -27,21 +27,28 @@ def list_(settings: Settings, limit: int | None, before: str | None) -> None:
     )
 
 
-@click.argument("kind", type=click.Choice(["token", "session", "agent", "experiment", "owner"]))
+_WAIT = click.option("--wait", is_flag=True, help="Return when no replica accepts it any more.")
+
+
+@click.argument(
+    "kind", type=click.Choice(["token", "session", "agent", "experiment", "owner", "key"])
+)
 @click.argument("subject")
 @click.option("--reason", required=True, help="Why; kept in the audit log.")
-def create(settings: Settings, kind: str, subject: str, reason: str) -> None:
-    """Revoke a token, session, agent, experiment, or everything of one owner."""
-    revoke(settings, kind, subject, reason)
+@_WAIT
+def create(settings: Settings, kind: str, subject: str, reason: str, wait: bool) -> None:
+    """Revoke a token, session, agent, experiment, key, or everything of one owner."""
+    revoke(settings, kind, subject, reason, wait=wait)
 
 
 @click.option("--reason", required=True, help="Why; kept in the audit log.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def everything(settings: Settings, reason: str, yes: bool) -> None:
+@_WAIT
+def everything(settings: Settings, reason: str, yes: bool, wait: bool) -> None:
     """Revoke everything: the emergency stop. Tokens issued later are new decisions."""
     if not yes:
         click.confirm("End every token and job of every agent now?", abort=True, err=True)
-    revoke(settings, "all", "*", reason)
+    revoke(settings, "all", "*", reason, wait=wait)
 
 
 command(group, "list", As.OPERATOR)(list_)

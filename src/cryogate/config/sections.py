@@ -95,7 +95,7 @@ class Revocations(Section, frozen=True, kw_only=True):
     """How often other replicas' revocations are read, and how old that view may get."""
 
     poll_ms: Annotated[int, msgspec.Meta(ge=20, le=5000)] = 250
-    max_age_ms: Annotated[int, msgspec.Meta(ge=500, le=60_000)] = 5000
+    max_age_ms: Annotated[int, msgspec.Meta(ge=500, le=60_000)] = 2000
 
 
 class Outbound(Section, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch_batch import Batcher
 from cryogate.gateway.dispatch_desk import Desk, DispatchLimits, Hand, Leases, Lost, Stop, log
 from cryogate.gateway.dispatch_job import CANCEL_MARK, REVOKE_MARK, Job, job_of
+from cryogate.gateway.dispatch_send import standing
 from cryogate.gateway.dispatch_stop import cancel, expire_overdue, revoke_all
 from cryogate.gateway.dispatch_watch import carry
 from cryogate.gateway.second_reading import SecondReader
@@ -151,6 +152,17 @@ class Dispatcher:
 
     def poke(self) -> None:
         """Look for work now; cheap, and safe to call at any time."""
+        self._wake.set()
+
+    def heed(self) -> None:
+        """Something was revoked: ask the jobs in hand to end at once, and sweep the rest next.
+
+        Cheap, and safe to call at any time.
+        """
+        for hand in self._hands.values():
+            if hand.asked is None and isinstance(standing(self._desk, hand), Stop):
+                hand.ask(_MARKS[REVOKE_MARK])
+        self._swept_ms = None
         self._wake.set()
 
     async def cancel(self, job_id: str, actor: str) -> None:

@@ -21,12 +21,17 @@ class RevokedKind(StrEnum):
     AGENT = "agent"
     EXPERIMENT = "experiment"
     OWNER = "owner"
+    KEY = "key"  # the thumbprint of a client's key: by it or bound to it, nothing is good again
     ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Everything by which a caller could have been revoked."""
+    """Everything by which a caller could have been revoked.
+
+    ``key`` is the thumbprint that the token is bound to, ``ancestors`` the ids of the tokens that
+    it was delegated from: a child is dead with any of them.
+    """
 
     token_id: str
     agent_id: str
@@ -34,6 +39,8 @@ class Subject:
     experiment_id: str
     issued_ms: int
     session_id: str | None = None
+    key: str | None = None
+    ancestors: tuple[str, ...] = ()
 
 
 class RevocationView(ABC):
@@ -44,7 +51,8 @@ class RevocationView(ABC):
         """What revokes ``subject``, or None. Synchronous and cheap: called on every request.
 
         A revocation of an agent, owner, experiment or everything ends all tokens issued up to
-        its time; a token issued later (after re-enablement) is a new decision.
+        its time; a token issued later (after re-enablement) is a new decision. A key that was
+        revoked stays so.
 
         Raises:
             StaleRevocations: the view is older than its bound.

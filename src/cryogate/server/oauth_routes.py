@@ -13,6 +13,7 @@ from cryogate.broker.issue import TokenService
 from cryogate.broker.keys import KeyRing
 from cryogate.broker.metadata import metadata
 from cryogate.broker.oauth import MAX_FORM_BYTES, OAuthError, read_form
+from cryogate.broker.replicas import ReplicaInfo, Replicas
 from cryogate.broker.revoke import RevocationService
 from cryogate.domain.agents import Operator
 from cryogate.domain.errors import Malformed
@@ -51,8 +52,10 @@ class OAuthRoutes:
         store: ReadStore,
         clock: Clock,
         issuer: str,
+        replicas: Replicas | None = None,
     ) -> None:
         self._tokens = tokens
+        self._replicas = replicas
         self._revocations = revocations
         self._introspection = introspection
         self._keys = keys
@@ -71,6 +74,7 @@ class OAuthRoutes:
             Public("GET", "/.well-known/oauth-authorization-server", self.metadata),
             ForOperators("GET", "/admin/v1/revocations", look, self.list_revocations),
             ForOperators("POST", "/admin/v1/revocations", (), self.revoke),
+            ForOperators("GET", "/admin/v1/replicas", look, self.list_replicas),
             ForOperators("GET", "/admin/v1/tokens", look, self.list_tokens),
             ForOperators("GET", "/admin/v1/keys", look, self.list_keys),
             ForOperators("POST", "/admin/v1/keys/rotate", (), self.rotate),
@@ -124,11 +128,20 @@ class OAuthRoutes:
     # -- for operators ---------------------------------------------------------------------
 
     async def revoke(self, request: Request, operator: Operator) -> Response:
-        """201 once it is durable and enforced by this process."""
+        """201 once it is durable and enforced by this process; with ``?wait=all``, by all."""
+        wait = query(request, "wait").get("wait", "self")
+        if wait not in ("self", "all"):
+            raise Malformed("malformed_query", "wait is self or all")
         new = await read_json(request, NewRevocation, _MAX_BODY)
-        done = await self._revocations.revoke(new.kind, new.subject, new.reason, actor(operator))
+        done = await self._revocations.revoke(
+            new.kind, new.subject, new.reason, actor(operator), wait_for_all=wait == "all"
+        )
+        reach = {}
+        if done.reach is not None:
+            reach = {"enforcing": done.reach.enforcing, "refusing": done.reach.refusing}
         return reply(
             {
+                **reach,
                 "rev_seq": done.rev_seq,
                 "kind": new.kind.value,
                 "subject": new.subject,
@@ -149,6 +162,12 @@ class OAuthRoutes:
             "items": [_revocation(row) for row in rows],
             "next": number(rows[-1], "rev_seq") if len(rows) == limit else None,
         })  # fmt: skip
+
+    async def list_replicas(self, request: Request, operator: Operator) -> Response:
+        """The processes on this database, and the revocation that each enforces."""
+        query(request)
+        found = () if self._replicas is None else await self._replicas.all()
+        return reply({"items": [_replica(info) for info in found], "next": None})
 
     async def list_tokens(self, request: Request, operator: Operator) -> Response:
         """An agent's tokens, newest first: bounds and use, never the token itself."""
@@ -196,6 +215,16 @@ def _revocation(row: Row) -> dict[str, Any]:
         "revoked_by": text(row, "revoked_by"),
         "created_at": rfc3339(number(row, "created_ms")),
         "until": rfc3339(number(row, "until_ms")),
+    }
+
+
+def _replica(info: ReplicaInfo) -> dict[str, Any]:
+    return {
+        "replica_id": info.replica_id,
+        "enforced_seq": info.enforced_seq,
+        "bound_ms": info.bound_ms,
+        "started_at": rfc3339(info.started_ms),
+        "seen_at": rfc3339(info.seen_ms),
     }
 
 

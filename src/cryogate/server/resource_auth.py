@@ -56,7 +56,12 @@ class ResourceAuth:
             raise Unauthenticated("invalid_token", "the token grants nothing here")
         revoked = self._revocations.revoked(
             Subject(
-                token.token_id, token.subject, token.owner, grant.experiment_id, token.issued_ms
+                token.token_id,
+                token.subject,
+                token.owner,
+                grant.experiment_id,
+                token.issued_ms,
+                key=token.jkt,
             )
         )
         if revoked is not None:
@@ -79,7 +84,7 @@ class ResourceAuth:
         # An operator is no agent: only its token and the owner-wide switch can name it. The global
         # switch stops agents, not the people who must be able to turn it off again.
         revoked = self._revocations.revoked(
-            Subject(token.token_id, token.subject, token.owner, "", token.issued_ms)
+            Subject(token.token_id, token.subject, token.owner, "", token.issued_ms, key=token.jkt)
         )
         if revoked is not None and revoked != "all":
             raise Unauthenticated("revoked", f"revoked: {revoked.value}")

@@ -9,11 +9,13 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from cryogate.ports.clock import Clock
+from cryogate.ports.notices import Notices
 from cryogate.ports.store import Store
+from cryogate.storage.notices import NoNotices, PostgresNotices
 from cryogate.storage.postgres import PostgresStore
 from cryogate.storage.sqlite import SqliteStore
 
-__all__ = ["DRIVERS", "PostgresStore", "SqliteStore", "open_store"]
+__all__ = ["DRIVERS", "PostgresStore", "SqliteStore", "open_notices", "open_store"]
 
 
 def _sqlite(url: str, clock: Clock) -> Store:
@@ -40,3 +42,8 @@ def open_store(url: str, clock: Clock) -> Store:
     if scheme not in DRIVERS:
         raise ValueError(f"a database URL starts with {' or '.join(f'{s}://' for s in DRIVERS)}")
     return DRIVERS[scheme](url, clock)
+
+
+def open_notices(url: str) -> Notices:
+    """What other processes on the database ``url`` tell."""
+    return NoNotices() if urlsplit(url).scheme == "sqlite" else PostgresNotices(url)

@@ -74,7 +74,7 @@ class PostgresStore(Store):
     ) -> None:
         self._dsn = Secret(dsn.encode())
         self._clock = clock
-        self._asyncpg = _driver()
+        self._asyncpg = driver()
         self._statements = Statements(Dialect.POSTGRES, sql_directories)
         self._planner = Planner(self._statements)
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
@@ -233,7 +233,12 @@ async def _reset(connection: asyncpg.Connection[asyncpg.Record]) -> None:
         await connection.reset()
 
 
-def _driver() -> ModuleType:
+def driver() -> ModuleType:
+    """asyncpg.
+
+    Raises:
+        StoreUnavailable: it is not installed.
+    """
     try:
         return importlib.import_module("asyncpg")
     except ImportError as error:

@@ -7,6 +7,7 @@ here. `cryogate.startup` is about a process; this package is about parts.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,7 +21,9 @@ from cryogate import __version__
 from cryogate.audit.heads import FileHeadStore
 from cryogate.audit.keys import load_or_create as open_log_key
 from cryogate.audit.log import AuditLog
+from cryogate.broker.revocation_view import CHANNEL
 from cryogate.config import Config
+from cryogate.domain.errors import Unavailable
 from cryogate.ports.clock import Clock, SystemClock
 from cryogate.server.app import build_app
 from cryogate.server.audit_routes import AuditRoutes
@@ -109,7 +112,10 @@ class Deployment:
         self._exit.push_async_callback(dispatcher.close)
         assert self.audit is not None  # noqa: S101 - app() has checked
         self._run(self.audit.run(), "audit log")
-        follow = self.identity.revocations.follow(self.config.revocations.poll_ms / 1000)
+        revocations = self.identity.revocations
+        revocations.subscribe(dispatcher.heed)
+        self._run(ground.notices.listen(CHANNEL, revocations.heard), "notices")
+        follow = revocations.follow(self.config.revocations.poll_ms / 1000)
         self._run(follow, "revocations")
         self._run(dispatcher.run(), "dispatcher")
 
@@ -124,6 +130,9 @@ class Deployment:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.identity.replicas is not None:
+            with contextlib.suppress(Unavailable):  # then others wait for this replica once
+                await self.identity.replicas.leave()
         await self._exit.aclose()
 
     async def _probe_store(self) -> None:

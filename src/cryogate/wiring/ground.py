@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from cryogate.config import Config
 from cryogate.credentials import FileSealer
 from cryogate.governance.denials import RecentDenials
@@ -12,7 +14,7 @@ from cryogate.policies import open_engine
 from cryogate.ports.clock import Clock, monotonic_ms
 from cryogate.ports.provider import Backend, Provider
 from cryogate.providers import PROVIDERS
-from cryogate.storage import open_store
+from cryogate.storage import open_notices, open_store
 
 
 class Ground:
@@ -23,6 +25,12 @@ class Ground:
         self.base_url = base_url
         self.clock = clock
         self.store = open_store(config.store_url, clock)
+        self.notices = open_notices(config.store_url)
+        # This process's name in claims and among the replicas. SQLite admits one process, so a
+        # restart may take its predecessor's claims back at once; on PostgreSQL another replica may
+        # be alive under any name but a fresh one.
+        single = config.store_url.startswith("sqlite:")
+        self.replica_id = "single" if single else secrets.token_hex(8)
         self.sealer = FileSealer(config.state / "master.key")
         self.policy = open_engine(
             config.policy.engine, config.bundle, config.policy.opa_url, config.policy.timeout_ms

@@ -8,6 +8,7 @@ from cryogate.broker.introspect import Introspection
 from cryogate.broker.issue import TokenService
 from cryogate.broker.keys import KeyRing
 from cryogate.broker.registry import Registry
+from cryogate.broker.replicas import Replicas
 from cryogate.broker.revocation_view import FollowedRevocations
 from cryogate.broker.revoke import RevocationService
 from cryogate.server.endpoints import Endpoint
@@ -29,8 +30,13 @@ class Identity:
         config, store, clock = ground.config, ground.store, ground.clock
         base_url = ground.base_url
         self.keys = keys = KeyRing(store, ground.sealer, clock)
+        max_age_ms = config.revocations.max_age_ms
+        # SQLite admits one process: there is nobody to tell, and nobody to wait for.
+        self.replicas = None
+        if not config.store_url.startswith("sqlite:"):
+            self.replicas = Replicas(store, clock, ground.replica_id, max_age_ms)
         self.revocations = FollowedRevocations(
-            store, clock, max_age_ms=config.revocations.max_age_ms
+            store, clock, max_age_ms=max_age_ms, replicas=self.replicas
         )
         self.registry = Registry(store, clock)
         proofs = ProofVerifier(
@@ -70,12 +76,15 @@ class Identity:
                 default_ttl_s=config.tokens.default_ttl_s,
                 max_ttl_s=config.tokens.max_ttl_s,
             ),
-            revocations=RevocationService(store, self.revocations, clock, clients, verifiers),
+            revocations=RevocationService(
+                store, self.revocations, clock, clients, verifiers, self.replicas
+            ),
             introspection=Introspection(store, clients, verifiers, self.revocations),
             keys=keys,
             store=store,
             clock=clock,
             issuer=base_url,
+            replicas=self.replicas,
         )
         self._registry_routes = RegistryRoutes(
             self.registry, ClientKeys(store, clock, self.revocations)

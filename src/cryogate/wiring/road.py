@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
-
 from cryogate.circuits import SECOND_OPINION_ENTRYPOINT, GuardedPool, ParseLimits, WorkerLimits
 from cryogate.circuits.loading import RICH_ENTRYPOINT
-from cryogate.config import Config
 from cryogate.credentials import EmbeddedLeases
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.checks.circuit import CircuitCheck
@@ -69,7 +66,7 @@ class Road:
             reader=SecondReader(
                 GuardedPool(SECOND_OPINION_ENTRYPOINT, limits=_READER, request_timeout_s=60.0)
             ),
-            replica_id=_replica(config),
+            replica_id=ground.replica_id,
         )
         jobs = JobService(
             store=store,
@@ -95,12 +92,3 @@ class Road:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What agents call, hot ones first."""
         return self._agent_routes.endpoints()
-
-
-def _replica(config: Config) -> str:
-    """This process's name in claims.
-
-    SQLite admits one process, so a restart may take its predecessor's claims back at once; on
-    PostgreSQL another replica may be alive under any name but a fresh one.
-    """
-    return "single" if config.store_url.startswith("sqlite:") else secrets.token_hex(8)

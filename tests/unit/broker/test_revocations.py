@@ -10,8 +10,9 @@ import pytest
 from tests.support.broker import ISSUER, TOKEN_URL, World
 
 from cryogate.broker.oauth import OAuthError
+from cryogate.broker.replicas import Reach
 from cryogate.broker.revocation_view import FollowedRevocations
-from cryogate.domain.errors import Malformed, NotFound
+from cryogate.domain.errors import Conflict, Malformed, NotFound
 from cryogate.ports.revocations import RevokedKind, StaleRevocations, Subject
 from cryogate.ports.store import (
     GuardFailed,
@@ -292,7 +293,8 @@ async def test_removing_a_key_ends_the_tokens_bound_to_it(each_world: World) -> 
     bound = await world.service.token(world.form(), world.proof(other), TOKEN_URL)
     await world.client_keys.remove("a1", world.agent_key.kid, actor="root")
     assert world.view.revoked(subject) is RevokedKind.TOKEN
-    assert world.view.revoked(world.subject(bound.access_token)) is None
+    # Whoever held the key may have asked for a token that is bound to another.
+    assert world.view.revoked(world.subject(bound.access_token)) is RevokedKind.TOKEN
     with pytest.raises(OAuthError):
         await world.token()
 
@@ -309,3 +311,44 @@ async def test_a_key_removed_during_an_issue_leaves_no_token(world: World) -> No
     with pytest.raises(GuardFailed):
         await world.store.commit(UnitOfWork((client.use, Statement("token_insert", row))))
     await world.store.commit(UnitOfWork((client.use,)))  # the assertion was not spent by that
+
+
+@pytest.mark.attack("R1")
+async def test_a_revoked_key_is_dead_for_good(each_world: World) -> None:
+    world = each_world
+    token = (await world.token()).access_token
+    stolen = generate()
+    other = await world.service.token(world.form(), world.proof(stolen), TOKEN_URL)
+    kid = world.agent_key.kid
+    await world.revocations.revoke(RevokedKind.KEY, kid, "leaked", "root")
+    for text in (token, other.access_token):
+        assert world.view.revoked(world.subject(text)) is RevokedKind.TOKEN
+    # Whatever is bound to it, whoever asked and however late.
+    late = Subject("tok_x", "a9", "bob", "e9", 2**50, key=kid)
+    assert world.view.revoked(late) is RevokedKind.KEY
+    world.clock.advance(s=10 * 86_400)
+    await world.view.refresh()
+    assert world.view.revoked(late) is RevokedKind.KEY
+    with pytest.raises(OAuthError):
+        await world.token()
+    with pytest.raises(Conflict):
+        await world.client_keys.add("a1", world.agent_key.public.jwk(), actor="root")
+    [event] = await world.events("revocation.created")
+    assert event["agent_id"] == "a1"
+
+
+async def test_a_key_is_named_by_its_thumbprint_and_may_be_banned_before_it_comes(
+    world: World,
+) -> None:
+    for subject in ("", "short", "*", "x" * 44):
+        with pytest.raises(Malformed):
+            await world.revocations.revoke(RevokedKind.KEY, subject, "r", "root")
+    key = generate()
+    await world.revocations.revoke(RevokedKind.KEY, key.kid, "r", "root")
+    with pytest.raises(Conflict):
+        await world.client_keys.add("a1", key.public.jwk(), actor="root")
+
+
+async def test_one_process_alone_waits_for_nobody(world: World) -> None:
+    done = await world.revocations.revoke(RevokedKind.ALL, "*", "r", "root", wait_for_all=True)
+    assert done.reach == Reach((), ())

@@ -175,7 +175,7 @@ CREATE INDEX approvals_by_state ON approvals (state, requested_ms);
 CREATE TABLE revocations (
   rev_seq    {{identity}},
   kind       TEXT NOT NULL CHECK (kind IN ('token', 'session', 'agent', 'experiment', 'owner',
-               'all')),
+               'key', 'all')),
   subject    TEXT NOT NULL,
   until_ms   {{bigint}} NOT NULL,
   reason     TEXT NOT NULL,

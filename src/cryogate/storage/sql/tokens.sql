@@ -22,9 +22,9 @@ DELETE FROM used_assertions WHERE (client_id, jti) IN (
 -- name: token_insert [sqlite]
 INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
                     exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
-                    used_jobs, used_shots, used_cents)
+                    used_jobs, used_shots, used_cents, client_kid)
 SELECT :token_id, a.agent_id, a.owner, e.experiment_id, :issued_ms, :expires_ms, :confirmation,
-       :exp_params, :policy_digest, :max_jobs, :max_total_shots, :max_cost_cents, 0, 0, 0
+       :exp_params, :policy_digest, :max_jobs, :max_total_shots, :max_cost_cents, 0, 0, 0, k.kid
 FROM agents a, client_keys k, experiments e
 WHERE a.agent_id = :client_id AND a.active = 1
   AND k.client_id = a.agent_id AND k.kid = :client_kid
@@ -34,9 +34,9 @@ WHERE a.agent_id = :client_id AND a.active = 1
 -- name: token_insert [postgres]
 INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
                     exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
-                    used_jobs, used_shots, used_cents)
+                    used_jobs, used_shots, used_cents, client_kid)
 SELECT :token_id, a.agent_id, a.owner, e.experiment_id, :issued_ms, :expires_ms, :confirmation,
-       :exp_params, :policy_digest, :max_jobs, :max_total_shots, :max_cost_cents, 0, 0, 0
+       :exp_params, :policy_digest, :max_jobs, :max_total_shots, :max_cost_cents, 0, 0, 0, k.kid
 FROM agents a, client_keys k, experiments e
 WHERE a.agent_id = :client_id AND a.active = 1
   AND k.client_id = a.agent_id AND k.kid = :client_kid
@@ -47,9 +47,9 @@ FOR SHARE
 -- name: operator_token_insert [sqlite]
 INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
                     exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
-                    used_jobs, used_shots, used_cents)
+                    used_jobs, used_shots, used_cents, client_kid)
 SELECT :token_id, k.client_id, o.operator_id, '', :issued_ms, :expires_ms, :confirmation,
-       '{}', '', 0, 0, 0, 0, 0, 0
+       '{}', '', 0, 0, 0, 0, 0, 0, k.kid
 FROM operators o, client_keys k
 WHERE o.operator_id = :operator_id AND o.active = 1
   AND k.client_id = :client_id AND k.kid = :client_kid
@@ -57,9 +57,9 @@ WHERE o.operator_id = :operator_id AND o.active = 1
 -- name: operator_token_insert [postgres]
 INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
                     exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
-                    used_jobs, used_shots, used_cents)
+                    used_jobs, used_shots, used_cents, client_kid)
 SELECT :token_id, k.client_id, o.operator_id, '', :issued_ms, :expires_ms, :confirmation,
-       '{}', '', 0, 0, 0, 0, 0, 0
+       '{}', '', 0, 0, 0, 0, 0, 0, k.kid
 FROM operators o, client_keys k
 WHERE o.operator_id = :operator_id AND o.active = 1
   AND k.client_id = :client_id AND k.kid = :client_kid
