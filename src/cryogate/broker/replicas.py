@@ -10,8 +10,8 @@ What a replica promises, and why the wait may then end:
 A waiter looks at the rows after its revocation ``n`` has committed. A replica without a row has
 (a) still before it, so it will read ``n``. A row with ``enforced_seq >= n`` enforces it, by (c).
 Any other replica has either read ``n`` without having told so, or read the feed last before ``n``
-was there: then (b) makes it refuse once ``bound_ms`` has passed since. So the wait ends for certain,
-after ``bound_ms`` at the latest, and no replica accepts what was revoked (R1, R3).
+was there: then (b) makes it refuse once ``bound_ms`` has passed since. So the wait ends after
+``bound_ms`` at the latest, and no replica accepts what was revoked (R1, R3).
 
 A row that nobody renewed in all that time belongs to a process that is dead or cut off. It is
 removed, so that it is waited for once; whoever comes back begins with (a).
