@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -20,6 +21,7 @@ from cryogate.broker.registry import Registry
 from cryogate.config import Config, load
 from cryogate.domain.errors import Conflict, CryogateError
 from cryogate.policies import shipped_bundle
+from cryogate.server.connections import ConnectionLimits, Watch
 from cryogate.tokens.keys import generate
 from cryogate.wiring import Deployment
 
@@ -98,6 +100,27 @@ def _listen(config: Config) -> socket.socket:
     return listener
 
 
+def _connection_limits(config: Config) -> ConnectionLimits:
+    """As many connections as configured, if there are descriptors for them.
+
+    The store, the log and worker processes need some too: running out of descriptors must not be
+    something that clients can cause.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    server = config.server
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    spare = hard - 256 if hard != resource.RLIM_INFINITY else server.max_connections
+    return ConnectionLimits(
+        max_connections=max(16, min(server.max_connections, spare)),
+        header_s=server.header_timeout_s,
+        request_s=server.request_timeout_s,
+        write_s=server.request_timeout_s,
+        # a little more than the application reads, so that its own 413 comes first
+        max_body_bytes=2 * server.max_body_bytes,
+    )
+
+
 def _loop() -> asyncio.AbstractEventLoop:
     import uvloop
 
@@ -113,7 +136,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
     server = _Server(
         uvicorn.Config(
             deployment.app(),
-            http="httptools",
+            http=Watch(_connection_limits(config)).protocol(),
             ws="none",
             access_log=False,
             log_config=None,

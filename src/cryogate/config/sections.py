@@ -26,6 +26,9 @@ class Server(Section, frozen=True, kw_only=True):
     public_url: str = ""
     insecure_http: bool = False
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=64 << 20)] = 4 << 20
+    max_connections: Annotated[int, msgspec.Meta(ge=16, le=1 << 20)] = 4096
+    header_timeout_s: Annotated[int, msgspec.Meta(ge=1, le=300)] = 10
+    request_timeout_s: Annotated[int, msgspec.Meta(ge=1, le=600)] = 30
 
 
 class Storage(Section, frozen=True, kw_only=True):

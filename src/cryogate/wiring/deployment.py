@@ -83,7 +83,8 @@ class Deployment:
             *self._ops.endpoints(),
             *AuditRoutes(self.audit).endpoints(),
         )
-        return build_app(endpoints, self.identity.auth, self._hosts(), self._lifespan)
+        scheme = urlsplit(self.base_url).scheme
+        return build_app(endpoints, self.identity.auth, self._hosts(), scheme, self._lifespan)
 
     def _hosts(self) -> frozenset[str]:
         url = urlsplit(self.base_url)
