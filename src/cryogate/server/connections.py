@@ -232,7 +232,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """400, unless an earlier answer is on its way: two answers must never mix."""
-        if self.cycle is None or self.cycle.response_complete:
+        if getattr(self.cycle, "response_complete", True):  # None before the first request
             HttpToolsProtocol.send_400_response(self, msg)
         else:
             self.cut()
