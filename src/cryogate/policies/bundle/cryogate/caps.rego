@@ -20,8 +20,11 @@ caps := {
 	input.action == "token:issue"
 	input.experiment != null
 	names := [name | some name in input.experiment.allowed_backends; cap_backend(name)]
-	cap_gates := [gate | some gate in data.cryogate_data.settings.gates; matches(tier.gates, gate)]
 }
+
+cap_gates := data.cryogate_data.settings.gates if {
+	"*" in tier.gates
+} else := [gate | some gate in data.cryogate_data.settings.gates; matches(tier.gates, gate)]
 
 cap_backend(name) if {
 	matches(tier.backends, name)

@@ -75,6 +75,8 @@ backends := [input.backend.name] if is_job
 
 # A pattern is an exact name, or a prefix and one star; there is no other wildcard.
 matches(patterns, name) if {
+	"*" in patterns
+} else if {
 	name in patterns
 } else if {
 	some pattern in patterns
@@ -82,9 +84,7 @@ matches(patterns, name) if {
 	startswith(name, trim_suffix(pattern, "*"))
 }
 
-# Rego orders null and booleans before all numbers, so a bare comparison would pass for them.
-within(actual, limit) if {
-	is_number(actual)
-	is_number(limit)
-	actual <= limit
-}
+# Everywhere here `limit - actual >= 0` stands for `actual <= limit`. Rego orders null and booleans
+# before all numbers, so the plain comparison would pass for them; a difference of what is no number
+# is undefined (or an error, which is a no as a whole), and so is never a yes. It also costs a third
+# of a function that asks for the types.

@@ -17,16 +17,16 @@ resources contains concat("", ["experiment:", input.experiment.id]) if input.exp
 
 resources contains "catalogue" if input.action == "backend:list"
 
-action_family := concat("", [split(input.action, ":")[0], ":*"])
-
-my_actions := {"*", input.action, action_family}
-
-about contains sid if {
+# Which statement speaks about which resource of this question, by action, principal and resource.
+hits contains [sid, resource] if {
 	some sid, s in data.cryogate_data.statements
-	some action in s.actions
-	action in my_actions
+	matches(s.actions, input.action)
 	applies_to_principal(s.principal)
+	some resource in resources
+	matches(s.resources, resource)
 }
+
+about[sid] := data.cryogate_data.statements[sid] if some [sid, _] in hits
 
 applies_to_principal(principal) if principal == "*"
 
@@ -51,59 +51,55 @@ as_list(x) := x if is_array(x)
 
 as_list(x) := [x] if is_string(x)
 
-conditions(sid) := object.get(data.cryogate_data.statements[sid], "conditions", {})
-
-touches(sid) if {
-	some resource in resources
-	matches(data.cryogate_data.statements[sid].resources, resource)
-}
-
 # (1), (4): an allow applies only when every condition is shown to hold.
 satisfied contains sid if {
-	some sid in about
-	data.cryogate_data.statements[sid].effect == "allow"
-	touches(sid)
-	count([key | some key, want in conditions(sid); not holds(key, want)]) == 0
+	some sid, s in about
+	s.effect == "allow"
+	not broken(s)
+}
+
+broken(s) if {
+	some key, want in s.conditions
+	not holds(key, want)
+}
+
+covered contains resource if {
+	some [sid, resource] in hits
+	sid in satisfied
 }
 
 violations contains found("statement", null, resource, "no statement allows this here") if {
 	some resource in resources
-	not covered(resource)
+	not resource in covered
 }
 
 violations contains found("statement", null, input.action, "no statement allows this") if count(resources) == 0
 
-covered(resource) if {
-	some sid in satisfied
-	matches(data.cryogate_data.statements[sid].resources, resource)
-}
-
 # (2), (3), (4)
-denying contains sid if {
-	some sid in about
-	data.cryogate_data.statements[sid].effect != "allow"
-	touches(sid)
-	not selected_away(sid)
+denying[sid] := s if {
+	some sid, s in about
+	s.effect != "allow"
+	not selected_away(s)
 }
 
-selected_away(sid) if {
-	some key, want in conditions(sid)
+selected_away(s) if {
+	some key, want in s.conditions
 	key in selectors
 	not selects(key, want)
 	readable(key, want)
 }
 
-limits(sid) := {key | some key, _ in conditions(sid); not key in selectors}
+limits(s) := {key | some key, _ in s.conditions; not key in selectors}
 
 violations contains found("statement", null, sid, "this statement denies it") if {
-	some sid in denying
-	count(limits(sid)) == 0
+	some sid, s in denying
+	count(limits(s)) == 0
 }
 
 violations contains found(concat("", ["statement.", key]), null, sid, "this statement denies what goes beyond its limit") if {
-	some sid in denying
-	some key in limits(sid)
-	not holds(key, conditions(sid)[key])
+	some sid, s in denying
+	some key in limits(s)
+	not holds(key, s.conditions[key])
 }
 
 # -- conditions
@@ -255,7 +251,7 @@ on_hardware if {
 }
 
 # A limit on something that an action does not have (depth, when a token is issued) is kept.
-number_kept(key, want) if within(figures[key], want)
+number_kept(key, want) if want - figures[key] >= 0
 
 number_kept(key, _) if not key in object.keys(figures)
 
