@@ -84,7 +84,14 @@ matches(patterns, name) if {
 	startswith(name, trim_suffix(pattern, "*"))
 }
 
-# Everywhere here `limit - actual >= 0` stands for `actual <= limit`. Rego orders null and booleans
-# before all numbers, so the plain comparison would pass for them; a difference of what is no number
-# is undefined (or an error, which is a no as a whole), and so is never a yes. It also costs a third
-# of a function that asks for the types.
+# Rego orders null and booleans before all numbers, so a bare comparison would pass for them. For a
+# fact that may be absent:
+within(actual, limit) if {
+	is_number(actual)
+	is_number(limit)
+	actual <= limit
+}
+
+# For facts that are always numbers the rules write `limit - actual >= 0` instead, at a third of the
+# cost: a difference of what is no number is undefined, or an error that ends the whole decision, and
+# so is never a yes.
