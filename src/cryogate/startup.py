@@ -57,12 +57,6 @@ def run_up(
             runner.run(_serve(config, listener))
     finally:
         listener.close()
-    # The log's last head is signed and the store is closed: nothing is left to lose. The
-    # interpreter's own teardown runs native extensions' destructors in no certain order, and has
-    # been seen to crash there now and then, which an init system would report as a failure.
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(0)
 
 
 def prepare(config: Config) -> None:
