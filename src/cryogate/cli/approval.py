@@ -16,7 +16,7 @@ _STATES = ("pending", "approved", "denied", "expired", "used", "withdrawn")
 
 @click.group()
 def group() -> None:
-    """Approvals: jobs that wait for a person."""
+    """Approvals: what waits for a person."""
 
 
 @click.option("--state", type=click.Choice([*_STATES, "all"]), default="pending", show_default=True)
@@ -68,7 +68,7 @@ def show_(settings: Settings, approval_id: str) -> None:
 @click.argument("approval_id")
 @click.option("--note", "why", default="", help="Why; kept in the audit log.")
 def approve(settings: Settings, approval_id: str, why: str) -> None:
-    """Approve exactly these terms, once."""
+    """Say yes to exactly these terms, once."""
     _decide(settings, approval_id, "approve", why)
 
 
@@ -79,15 +79,35 @@ def deny(settings: Settings, approval_id: str, why: str) -> None:
     _decide(settings, approval_id, "deny", why)
 
 
-def _decide(settings: Settings, approval_id: str, verb: str, why: str) -> None:
+@click.argument("approval_id")
+def take_back(settings: Settings, approval_id: str) -> None:
+    """Take your yes back, as long as others still have to agree."""
+    _decide(settings, approval_id, "take-back")
+
+
+@click.argument("approval_id")
+def withdraw(settings: Settings, approval_id: str) -> None:
+    """Withdraw an approval that was given and not used yet."""
+    _decide(settings, approval_id, "withdraw")
+
+
+_DONE = {
+    "approve": "approved",
+    "deny": "denied",
+    "take-back": "took your yes back from",
+    "withdraw": "withdrew",
+}
+
+
+def _decide(settings: Settings, approval_id: str, verb: str, why: str | None = None) -> None:
     from cryogate.cli.connect import operator
 
+    body = None if why is None else {"note": why}
     with operator(settings) as server:
-        found = server.call("POST", *BASE, "approvals", approval_id, verb, body={"note": why})
+        found = server.call("POST", *BASE, "approvals", approval_id, verb, body=body)
 
     def human() -> None:
-        done = {"approve": "approved", "deny": "denied"}[verb]
-        say(f"{done} {approval_id}")
+        say(f"{_DONE[verb]} {approval_id}")
         _human(found)
 
     emit(settings, found, human)
@@ -104,14 +124,19 @@ def _human(item: dict[str, Any]) -> None:
     fields(
         [
             ("approval", item.get("approval_id")),
+            ("kind", item.get("kind")),
             ("state", item.get("state")),
+            ("needs", _needs(item)),
+            ("said yes", _voters(item)),
             ("agent", terms.get("agent_id")),
             ("experiment", terms.get("experiment_id")),
             ("backend", terms.get("backend")),
             ("shots", terms.get("shots")),
             ("cost at most", show_cents(terms.get("cost_ceiling_cents"), terms.get("currency"))),
             ("circuit", terms.get("circuit_sha256")),
-            ("job", item.get("job_id")),
+            ("job", item.get("job_id") or terms.get("job_id")),
+            ("stage", _stages(terms)),
+            ("asked by", item.get("requested_by")),
             ("reason", item.get("reason")),
             ("requested", item.get("requested_at")),
             ("open until", item.get("expires_at")),
@@ -121,5 +146,32 @@ def _human(item: dict[str, Any]) -> None:
     )
 
 
-for _name, _body in (("list", list_), ("show", show_), ("approve", approve), ("deny", deny)):
+def _needs(item: dict[str, Any]) -> str | None:
+    quorum = item.get("quorum")
+    return None if quorum is None else f"{quorum} of role {item.get('approver_role')}"
+
+
+def _voters(item: dict[str, Any]) -> str | None:
+    votes = [vote for vote in item.get("votes") or () if isinstance(vote, dict)]
+    names = [
+        f"{vote.get('operator')}{'' if vote.get('counts') else ' (does not count any more)'}"
+        for vote in votes
+    ]
+    return ", ".join(names) or None
+
+
+def _stages(terms: dict[str, Any]) -> str | None:
+    if "to_stage" not in terms:
+        return None
+    return f"{terms.get('from_stage')} to {terms['to_stage']}"
+
+
+for _name, _body in (
+    ("list", list_),
+    ("show", show_),
+    ("approve", approve),
+    ("deny", deny),
+    ("take-back", take_back),
+    ("withdraw", withdraw),
+):
     command(group, _name, As.OPERATOR)(_body)

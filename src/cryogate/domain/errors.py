@@ -8,7 +8,8 @@
     │   ├── Unauthenticated      no, foreign, expired, revoked or unproven credential
     │   ├── Forbidden            authenticated, but not allowed
     │   ├── NotFound             absent, or not the caller's to know about
-    │   └── Conflict             true in itself, but not in the present state
+    │   ├── Conflict             true in itself, but not in the present state
+    │   └── Throttled            too much, too fast; says when to come back
     └── Unavailable          we could not find out, therefore no (503)
 
 A `Refused` carries only text that is fit for the caller. An `Unavailable` never carries
@@ -60,6 +61,21 @@ class NotFound(Refused):
 
 class Conflict(Refused):
     """The request contradicts the present state."""
+
+
+class Throttled(Refused):
+    """Too much or too fast. ``retry_after_s`` is when another try can do better."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        violations: Sequence[Violation] = (),
+        *,
+        retry_after_s: int,
+    ) -> None:
+        super().__init__(code, detail, violations)
+        self.retry_after_s = max(1, retry_after_s)
 
 
 class Unavailable(CryogateError):

@@ -10,7 +10,6 @@ from dataclasses import asdict
 
 import msgspec
 
-from cryogate.domain.approvals import Terms
 from cryogate.domain.decisions import Allow, Decision, Deny, ObligationKind
 from cryogate.domain.errors import Conflict, Forbidden, NotFound, Refused, Unauthenticated
 from cryogate.domain.events import Event, Outcome
@@ -23,6 +22,7 @@ from cryogate.gateway.pipeline import Pipeline
 from cryogate.gateway.refusals import JobRefusals
 from cryogate.gateway.requests import EstimateRequest, JobRequest
 from cryogate.gateway.standing import read_standing, text
+from cryogate.gateway.verdicts import refusal_of, terms_of
 from cryogate.gateway.views import (
     EstimateView,
     FactsView,
@@ -91,7 +91,7 @@ class JobService:
                 return earlier, False
         case, decision = await self._judge(caller, request, "job:submit")
         if not isinstance(decision, Allow):
-            raise _refusal(decision)
+            raise refusal_of(decision)
         return await self._accept(case, decision, request, digest)
 
     async def estimate(self, caller: Caller, request: EstimateRequest) -> EstimateView:
@@ -175,7 +175,7 @@ class JobService:
         events: tuple[Event, ...] = ()
         if decision.obliges(ObligationKind.APPROVAL):
             # (6) a human's yes to exactly these terms, or the job waits for one
-            terms = _terms(case)
+            terms = terms_of(case)
             approved = await self._approvals.find_approved(terms, now_ms)
             if approved is not None:
                 approval_id = approved.approval_id
@@ -296,19 +296,6 @@ def _right(case: Case, decision: Allow) -> Release:
     return right
 
 
-def _terms(case: Case) -> Terms:
-    quote = known(case.quote, "price")
-    return Terms(
-        agent_id=case.caller.agent_id,
-        experiment_id=case.caller.grant.experiment_id,
-        circuit_sha256=known(case.program, "program").fingerprint,
-        backend=case.request.backend,
-        shots=case.request.shots,
-        cost_ceiling_cents=quote.bound.cents,
-        currency=quote.bound.currency,
-    )
-
-
 def _event(
     case: Case,
     action: str,
@@ -343,16 +330,6 @@ def _event(
         approval_id=approval_id,
         actor_chain=caller.actor_chain or None,
     )
-
-
-def _refusal(decision: Decision) -> Forbidden:
-    violations = decision.violations if isinstance(decision, Deny) else ()
-    reasons = decision.reasons if isinstance(decision, Deny) else ()
-    if violations:
-        detail = f"{len(violations)} limit(s) not kept; see violations"
-    else:
-        detail = "policy does not allow this: " + (", ".join(reasons) or "no reason given")
-    return Forbidden("not_allowed", detail, violations)
 
 
 def facts_view(case: Case) -> FactsView:

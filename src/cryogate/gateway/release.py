@@ -6,6 +6,7 @@ from typing import cast
 
 import msgspec
 
+from cryogate.domain.approvals import ReleaseTerms
 from cryogate.domain.decisions import Allow, ObligationKind
 from cryogate.domain.errors import Conflict, Forbidden, NotFound
 from cryogate.domain.events import Event, Outcome
@@ -16,10 +17,11 @@ from cryogate.gateway.caller import Caller
 from cryogate.gateway.case import Standing
 from cryogate.gateway.checks.policy import agent_facts, experiment_facts, grant_facts
 from cryogate.gateway.standing import number, read_standing, text
+from cryogate.ports.approvals import Approvals
 from cryogate.ports.audit import rfc3339
 from cryogate.ports.clock import Clock
 from cryogate.ports.policy import PolicyEngine, Question
-from cryogate.ports.store import Row, Store, UnitOfWork
+from cryogate.ports.store import GuardFailed, Row, Statement, Store, UnitOfWork
 
 
 class ResultView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -38,10 +40,13 @@ class ResultView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ResultService:
     """Reads results under policy; every release is an event, written before the answer."""
 
-    def __init__(self, store: Store, clock: Clock, policy: PolicyEngine) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, policy: PolicyEngine, approvals: Approvals
+    ) -> None:
         self._store = store
         self._clock = clock
         self._policy = policy
+        self._approvals = approvals
 
     async def result(self, caller: Caller, job_id: str) -> ResultView:
         """The result of one of the caller's jobs.
@@ -62,20 +67,36 @@ class ResultService:
             raise NotFound("job_not_found", "no such job")
         if row["state"] != JobState.DONE or row["counts"] is None:
             raise Conflict("no_result", f"the job is {row['state']}: there is no result to read")
-        right, digest, reasons = await self._right(caller, row)
+        now_ms = self._now()
+        right, asks, digest, reasons = await self._right(caller, row)
+        spend: tuple[Statement, ...] = ()
+        approval_id = None
+        if asks and right is Release.RAW:
+            # one human yes to raw is one reading of it; without one there are aggregates
+            terms = _terms(row, job_id)
+            approved = await self._approvals.find_approved(terms, now_ms)
+            if approved is None:
+                right, reasons = Release.AGGREGATES, ("raw_needs_approval", *reasons)
+            else:
+                approval_id = approved.approval_id
+                spend = self._approvals.use(approval_id, terms, now_ms)
         outcome = Outcome.SUCCESS if right is not Release.NONE else Outcome.REFUSED
-        await self._store.commit(
-            UnitOfWork((), (_event(caller, row, job_id, outcome, digest, reasons, self._now()),))
-        )
+        reasons = reasons if right is Release.NONE else (f"released:{right}", *reasons)
+        event = _event(caller, row, job_id, outcome, digest, reasons, now_ms, approval_id)
+        try:
+            await self._store.commit(UnitOfWork(spend, (event,)))
+        except GuardFailed as failed:
+            raise Conflict("approval_used", "the approval was used meanwhile") from failed
         if right is Release.NONE:
             raise Forbidden("result_withheld", "this job's results are not released to you")
         return _view(job_id, row, right)
 
-    async def _right(self, caller: Caller, row: Row) -> tuple[Release, str, tuple[str, ...]]:
+    async def _right(self, caller: Caller, row: Row) -> tuple[Release, bool, str, tuple[str, ...]]:
+        """The right, and whether raw needs a human's yes to this very reading."""
         standing = await read_standing(self._store, caller, None)
         decision = await self._policy.decide(_question(caller, standing, self._now()))
         if not isinstance(decision, Allow):
-            return Release.NONE, decision.policy_digest, decision.reasons
+            return Release.NONE, False, decision.policy_digest, decision.reasons
         # rights only ever meet: the job's terms, the token's, the experiment's and policy's
         right = Release(text(row, "results"))
         right = right.narrowed(caller.grant.results).narrowed(Release(text(row, "release")))
@@ -83,7 +104,8 @@ class ResultService:
             right = right.narrowed(Release.AGGREGATES)
         if decision.obliges(ObligationKind.NO_RESULTS):
             right = Release.NONE
-        return right, decision.policy_digest, (f"released:{right}", *decision.reasons)
+        asks = decision.obliges(ObligationKind.APPROVAL)
+        return right, asks, decision.policy_digest, decision.reasons
 
     def _now(self) -> int:
         return self._clock.now_ms()
@@ -96,6 +118,17 @@ def _question(caller: Caller, standing: Standing, now_ms: int) -> Question:
         agent=agent_facts(standing),
         experiment=experiment_facts(standing),
         grant=grant_facts(caller),
+    )
+
+
+def _terms(row: Row, job_id: str) -> ReleaseTerms:
+    return ReleaseTerms(
+        agent_id=text(row, "agent_id"),
+        experiment_id=text(row, "experiment_id"),
+        job_id=job_id,
+        circuit_sha256=text(row, "circuit_sha256"),
+        backend=text(row, "backend"),
+        shots=number(row, "shots"),
     )
 
 
@@ -121,6 +154,7 @@ def _event(
     policy_digest: str,
     reasons: tuple[str, ...],
     now_ms: int,
+    approval_id: str | None,
 ) -> Event:
     return Event(
         timestamp_ms=now_ms,
@@ -137,5 +171,6 @@ def _event(
         job_id=job_id,
         policy_digest=policy_digest or None,
         decision_reasons=reasons,
+        approval_id=approval_id,
         actor_chain=caller.actor_chain or None,
     )

@@ -94,6 +94,16 @@ class SqlApprovals(Approvals):
         row = await self._store.fetch_one("find_approved", params)
         return None if row is None else record(row).approval
 
+    async def find_waiting(self, terms: AnyTerms, now_ms: int) -> Approval | None:
+        """A request for exactly these terms, without a job of its own, that is not decided.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        params: dict[str, SqlValue] = {"terms_digest": terms.digest(), "now_ms": now_ms}
+        row = await self._store.fetch_one("find_waiting_approval", params)
+        return None if row is None else record(row).approval
+
     def open(
         self,
         terms: AnyTerms,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import unicodedata
 
-from cryogate.domain.errors import Forbidden, Malformed
+from cryogate.domain.errors import Forbidden
 from cryogate.domain.ids import is_slug
+from cryogate.domain.texts import require_plain
 
 _PREFIX = "operator:"
 _MAX_NOTE = 1000
@@ -49,9 +50,7 @@ def require_note(note: str) -> str:
     Raises:
         Malformed: too long, or with control, bidirectional or invisible characters.
     """
-    if len(note) > _MAX_NOTE or not all(c.isprintable() or c == "\n" for c in note):
-        raise Malformed("malformed_note", f"a note is at most {_MAX_NOTE} printable characters")
-    return note
+    return require_plain(note, _MAX_NOTE, "note")
 
 
 def person_key(person: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from cryogate.domain.approvals import AnyTerms, ApprovalKind, ApprovalState, Terms
+from cryogate.domain.approvals import AnyTerms, ApprovalKind, ApprovalState
 from cryogate.domain.decisions import Violation
 from cryogate.domain.events import Event
 from cryogate.ports.store import Statement
@@ -41,14 +41,26 @@ class Approvals(ABC):
     """Open, find and use approvals inside the caller's unit of work."""
 
     @abstractmethod
+    async def find_waiting(self, terms: AnyTerms, now_ms: int) -> Approval | None:
+        """A request for exactly these terms, without a job of its own, that is not decided."""
+
+    @abstractmethod
     async def find_approved(self, terms: AnyTerms, now_ms: int) -> Approval | None:
         """An approved, unused, unexpired approval of exactly these terms."""
 
     @abstractmethod
     def open(
-        self, terms: Terms, job_id: str, owner: str, reason: str, now_ms: int
+        self,
+        terms: AnyTerms,
+        job_id: str | None,
+        owner: str,
+        reason: str,
+        now_ms: int,
+        *,
+        evidence: str = "{}",
+        requested_by: str | None = None,
     ) -> tuple[str, tuple[Statement, ...], tuple[Event, ...]]:
-        """A new pending approval: its id, and what must commit with the parked job."""
+        """A new pending approval: its id, and what must commit (with the parked job, if any)."""
 
     @abstractmethod
     def use(self, approval_id: str, terms: AnyTerms, now_ms: int) -> tuple[Statement, ...]:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from cryogate.domain.agents import Operator
-from cryogate.domain.approvals import ApprovalState
 from cryogate.domain.decisions import Allow
 from cryogate.domain.jobs import JobState
 from cryogate.gateway.overview import Overview
-from cryogate.governance.approval_desk import ApprovalDesk
 from cryogate.governance.budget_admin import BudgetAdmin, BudgetLimits
 from cryogate.governance.experiments import ExperimentAdmin, ExperimentChange, NewExperiment
 from cryogate.ports.policy import PolicyEngine, Question
@@ -23,17 +20,11 @@ from cryogate.server.agent_routes import backend_view
 from cryogate.server.bodies import read_json
 from cryogate.server.endpoints import Endpoint, ForOperators, OperatorRole
 from cryogate.server.replies import actor, one_of, query, reply, time_cursor, whole_number
-from cryogate.server.views import approval_view, budget_view, experiment_view, page_view
+from cryogate.server.views import budget_view, experiment_view, page_view
 
 ADMIN, APPROVER, AUDITOR = OperatorRole.ADMIN, OperatorRole.APPROVER, OperatorRole.AUDITOR
 _MAX_BODY = 256 << 10
 _PAGE = 50
-
-
-class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why a decision was made."""
-
-    note: Annotated[str, msgspec.Meta(max_length=1000)] = ""
 
 
 class Evaluate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,28 +34,24 @@ class Evaluate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OperatorRoutes:
-    """Experiments, budgets, approvals, jobs, sessions, backends and policy, for operators."""
+    """Experiments, budgets, jobs, sessions, backends and policy, for operators."""
 
     def __init__(
         self,
         *,
         experiments: ExperimentAdmin,
         budgets: BudgetAdmin,
-        approvals: ApprovalDesk,
         overview: Overview,
         policy: PolicyEngine,
         cancel: Callable[[str, str], Awaitable[None]],
         devices: Callable[[], Mapping[str, Backend]],
-        wake: Callable[[], None],
     ) -> None:
         self._experiments = experiments
         self._budgets = budgets
-        self._approvals = approvals
         self._overview = overview
         self._policy = policy
         self._cancel = cancel
         self._devices = devices
-        self._wake = wake
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Every endpoint with the roles that may call it; admins may call all."""
@@ -77,10 +64,6 @@ class OperatorRoutes:
             ForOperators("GET", "/admin/v1/budgets", look, self.list_budgets),
             ForOperators("GET", "/admin/v1/budgets/{id}", look, self.show_budget),
             ForOperators("PUT", "/admin/v1/budgets/{id}", (), self.set_budget),
-            ForOperators("GET", "/admin/v1/approvals", look, self.list_approvals),
-            ForOperators("GET", "/admin/v1/approvals/{id}", look, self.show_approval),
-            ForOperators("POST", "/admin/v1/approvals/{id}/approve", (APPROVER,), self.approve),
-            ForOperators("POST", "/admin/v1/approvals/{id}/deny", (APPROVER,), self.deny),
             ForOperators("GET", "/admin/v1/jobs", look, self.list_jobs),
             ForOperators("GET", "/admin/v1/jobs/{id}", look, self.show_job),
             ForOperators("POST", "/admin/v1/jobs/{id}/cancel", (), self.cancel_job),
@@ -127,34 +110,6 @@ class OperatorRoutes:
         limits = await read_json(request, BudgetLimits, _MAX_BODY)
         found = await self._budgets.set_limits(request.path_params["id"], limits, actor(operator))
         return reply(budget_view(found))
-
-    # -- approvals -------------------------------------------------------------------------
-
-    async def list_approvals(self, request: Request, operator: Operator) -> Response:
-        """Approvals, newest first; ``?state=pending`` for the open ones."""
-        params = query(request, "state", "after", "limit")
-        name = one_of(params, "state", ApprovalState)
-        state = None if name is None else ApprovalState(name)
-        page = await self._approvals.list(state, params.get("after"), _limit(params))
-        return reply(page_view(page, approval_view))
-
-    async def show_approval(self, request: Request, operator: Operator) -> Response:
-        """One approval with its exact terms."""
-        return reply(approval_view(await self._approvals.get(request.path_params["id"])))
-
-    async def approve(self, request: Request, operator: Operator) -> Response:
-        """The approval, granted; its job is queued."""
-        note = await read_json(request, Note, _MAX_BODY)
-        found = await self._approvals.approve(request.path_params["id"], actor(operator), note.note)
-        self._wake()
-        return reply(approval_view(found))
-
-    async def deny(self, request: Request, operator: Operator) -> Response:
-        """The approval, denied; its job is cancelled and its reservation released."""
-        note = await read_json(request, Note, _MAX_BODY)
-        found = await self._approvals.deny(request.path_params["id"], actor(operator), note.note)
-        self._wake()
-        return reply(approval_view(found))
 
     # -- jobs, sessions, backends ----------------------------------------------------------
 

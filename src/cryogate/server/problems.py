@@ -20,6 +20,7 @@ from cryogate.domain.errors import (
     Malformed,
     NotFound,
     Refused,
+    Throttled,
     Unauthenticated,
 )
 from cryogate.tokens.errors import NonceRequired, TokenError
@@ -37,6 +38,7 @@ STATUS: tuple[tuple[type[Refused], int, str], ...] = (
     (Forbidden, 403, "This is not allowed"),
     (NotFound, 404, "There is no such thing"),
     (Conflict, 409, "This contradicts the present state"),
+    (Throttled, 429, "Too much, too fast"),
     (Refused, 400, "The request was refused"),
 )
 
@@ -80,6 +82,8 @@ def refusal(error: Refused) -> Response:
     elif error.code.startswith("circuit_"):
         status = 422
     headers = {}
+    if isinstance(error, Throttled):
+        headers["retry-after"] = str(error.retry_after_s)
     if status == 401:
         # RFC 6750 section 3, RFC 9449 section 7.1
         if isinstance(error, TokenError):

@@ -12,6 +12,7 @@ from cryogate.governance.approvals import ApprovalRecord
 from cryogate.governance.budget_admin import ExperimentBudget
 from cryogate.governance.experiments import ExperimentWithBudget
 from cryogate.governance.paging import Page
+from cryogate.governance.voters import Vote
 from cryogate.ports.audit import rfc3339
 from cryogate.ports.budgets import BudgetView
 
@@ -49,6 +50,16 @@ def experiment_view(item: ExperimentWithBudget) -> dict[str, Any]:
         "release": experiment.release.value,
         "created_at": rfc3339(experiment.created_ms),
         "budget": _figures(item.budget),
+    }
+
+
+def vote_view(vote: Vote, counts: bool) -> dict[str, Any]:
+    """One person's yes; ``counts`` is false when its account may not approve any more."""
+    return {
+        "operator": f"operator:{vote.voter.operator_id}",
+        "counts": counts,
+        "note": vote.note,
+        "voted_at": rfc3339(vote.voted_ms),
     }
 
 

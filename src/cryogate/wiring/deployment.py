@@ -79,7 +79,7 @@ class Deployment:
         endpoints = (
             *self.road.endpoints(),
             *self.identity.endpoints(),
-            *self.governance.endpoints(self.road.dispatcher),
+            *self.governance.endpoints(self.road.dispatcher, self.road.changes),
             *self._ops.endpoints(),
             *AuditRoutes(self.audit).endpoints(),
         )

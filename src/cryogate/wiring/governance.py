@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cryogate.config.sections import Approvals
+from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch import Dispatcher
 from cryogate.gateway.overview import Overview
 from cryogate.governance.approval_desk import ApprovalDesk
@@ -13,6 +14,7 @@ from cryogate.governance.budget_admin import BudgetAdmin
 from cryogate.governance.budgets import SqlLedger
 from cryogate.governance.experiments import ExperimentAdmin
 from cryogate.governance.pricing import default_price_book, load_price_book
+from cryogate.server.approval_desk_routes import ApprovalDeskRoutes
 from cryogate.server.endpoints import Endpoint
 from cryogate.server.operator_routes import OperatorRoutes
 from cryogate.wiring.ground import Ground
@@ -39,20 +41,24 @@ class Governance:
             allow_self_approval=config.approvals.insecure_self_approval,
         )
 
-    def endpoints(self, dispatcher: Dispatcher) -> tuple[Endpoint, ...]:
+    def endpoints(self, dispatcher: Dispatcher, changes: JobChanges) -> tuple[Endpoint, ...]:
         """What operators see and decide."""
         ground = self._ground
         store, clock = ground.store, ground.clock
-        return OperatorRoutes(
+
+        def decided(approval_id: str) -> None:
+            dispatcher.poke()
+            changes.tell(approval_id)
+
+        others = OperatorRoutes(
             experiments=ExperimentAdmin(store, clock),
             budgets=BudgetAdmin(store, clock),
-            approvals=self.desk,
             overview=Overview(store),
             policy=ground.policy,
             cancel=dispatcher.cancel,
             devices=lambda: ground.devices,
-            wake=dispatcher.poke,
-        ).endpoints()
+        )
+        return (*ApprovalDeskRoutes(self.desk, decided).endpoints(), *others.endpoints())
 
 
 def approval_rules(config: Approvals) -> ApprovalRules:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cryogate.circuits import SECOND_OPINION_ENTRYPOINT, GuardedPool, ParseLimits, WorkerLimits
 from cryogate.circuits.loading import RICH_ENTRYPOINT
 from cryogate.credentials import EmbeddedLeases
+from cryogate.gateway.asking import Asking
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.checks.circuit import CircuitCheck
 from cryogate.gateway.checks.device_limits import DeviceLimitsCheck
@@ -20,8 +21,10 @@ from cryogate.gateway.release import ResultService
 from cryogate.gateway.second_reading import SecondReader
 from cryogate.gateway.sessions import SessionService
 from cryogate.gateway.simulated import SimulatedBefore
+from cryogate.governance.approval_inbox import ApprovalInbox
 from cryogate.ports.revocations import RevocationView
 from cryogate.server.agent_routes import AgentRoutes
+from cryogate.server.approval_routes import ApprovalRoutes
 from cryogate.server.endpoints import Endpoint
 from cryogate.wiring.governance import Governance
 from cryogate.wiring.ground import Ground
@@ -53,7 +56,7 @@ class Road:
                 PolicyCheck(ground.policy, ground.denials, SimulatedBefore(store)),
             )
         )
-        changes = JobChanges()
+        self.changes = changes = JobChanges()
         self.dispatcher = Dispatcher(
             store=store,
             clock=clock,
@@ -79,10 +82,25 @@ class Road:
             accepted=self.dispatcher.poke,
             refusals=JobRefusals(store, ground.denials),
         )
+        self._approval_routes = ApprovalRoutes(
+            inbox=ApprovalInbox(store, clock),
+            asking=Asking(
+                store=store,
+                clock=clock,
+                pipeline=pipeline,
+                approvals=governance.approvals,
+                devices=lambda: ground.devices,
+            ),
+            cancel=self.dispatcher.cancel,
+            changes=changes,
+            revocations=revocations,
+            clock=clock,
+            max_body=config.server.max_body_bytes,
+        )
         self._agent_routes = AgentRoutes(
             jobs=jobs,
             sessions=SessionService(store, clock, ground.policy),
-            results=ResultService(store, clock, ground.policy),
+            results=ResultService(store, clock, ground.policy, governance.approvals),
             cancel=self.dispatcher.cancel,
             changes=changes,
             devices=lambda: ground.devices,
@@ -91,4 +109,4 @@ class Road:
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What agents call, hot ones first."""
-        return self._agent_routes.endpoints()
+        return (*self._agent_routes.endpoints(), *self._approval_routes.endpoints())

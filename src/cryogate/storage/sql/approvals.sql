@@ -98,6 +98,12 @@ UPDATE approvals
 SET state = 'withdrawn', decided_by = :decided_by, decided_ms = :now_ms, version = version + 1
 WHERE approval_id = :approval_id AND state IN ('pending', 'approved')
 
+-- name: withdraw_own_approval
+UPDATE approvals
+SET state = 'withdrawn', decided_ms = :now_ms, version = version + 1
+WHERE approval_id = :approval_id AND agent_id = :agent_id AND job_id IS NULL
+  AND state IN ('pending', 'approved')
+
 -- name: approval_votes
 SELECT v.person, v.operator_id, v.note, v.voted_ms, o.person AS operator_person, o.active, o.roles
 FROM approval_votes v JOIN operators o ON o.operator_id = v.operator_id
@@ -155,5 +161,23 @@ SELECT approval_id, state, terms, terms_digest, owner, job_id, reason, requested
        COALESCE(evidence, '{}') AS evidence, version
 FROM approvals
 WHERE (state = 'expired' OR (state IN ('pending', 'approved') AND expires_ms <= :now_ms))
+  AND (requested_ms < :before_ms OR (requested_ms = :before_ms AND approval_id < :before_id))
+ORDER BY requested_ms DESC, approval_id DESC LIMIT :limit
+
+-- name: find_waiting_approval
+SELECT approval_id, state, terms, terms_digest, owner, job_id, reason, requested_ms, expires_ms,
+       decided_by, decided_ms, decision_note, kind, quorum, approver_role, requested_by,
+       COALESCE(evidence, '{}') AS evidence, version
+FROM approvals
+WHERE terms_digest = :terms_digest AND state = 'pending' AND expires_ms > :now_ms
+  AND job_id IS NULL
+ORDER BY requested_ms, approval_id LIMIT 1
+
+-- name: approvals_of_agent
+SELECT approval_id, state, terms, terms_digest, owner, job_id, reason, requested_ms, expires_ms,
+       decided_by, decided_ms, decision_note, kind, quorum, approver_role, requested_by,
+       COALESCE(evidence, '{}') AS evidence, version
+FROM approvals
+WHERE agent_id = :agent_id AND experiment_id IN (:experiment_id, '')
   AND (requested_ms < :before_ms OR (requested_ms = :before_ms AND approval_id < :before_id))
 ORDER BY requested_ms DESC, approval_id DESC LIMIT :limit

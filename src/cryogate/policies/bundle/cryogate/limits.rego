@@ -150,6 +150,13 @@ obligations contains {"kind": "approval", "reason": "the token's jobs together c
 	not tier.approval_above_total_cents - token_cents >= 0
 }
 
+# On reading, this is about raw results only: each reading needs a yes of its own.
+obligations contains {"kind": "approval", "reason": "raw results of sensitive work need a person"} if {
+	input.action == "result:read"
+	input.experiment.classification == "sensitive"
+	within(2, reader_rank)
+}
+
 reader_rank := min({right_rank, rank[input.grant.results]})
 
 concerns_results if input.action in {"job:submit", "job:estimate", "result:read"}

@@ -132,3 +132,31 @@ test_raw_results_are_never_granted_beyond_the_experiment if {
 	wide := object.union(grant, {"results": "raw"})
 	"results" in limits(cryogate.decision) with input as object.union(issue, {"grant": wide})
 }
+
+reading := {
+	"action": "result:read", "now_ms": 1000,
+	"agent": object.union(agent, {"tier": "trusted", "roles": ["qpu.read-raw"]}),
+	"experiment": object.union(experiment, {"classification": "sensitive", "release": "raw"}),
+	"grant": object.union(grant, {"results": "raw"}), "shots": null,
+	"circuit": null, "backend": null, "price": null, "history": history,
+}
+
+duties(decision) := {o.kind | some o in decision.obligations}
+
+test_raw_of_sensitive_work_needs_a_person if {
+	decision := cryogate.decision with input as reading
+	decision.allow == true
+	duties(decision) == {"approval"}
+}
+
+test_aggregates_of_sensitive_work_need_nobody if {
+	less := object.union(reading, {"grant": object.union(grant, {"results": "aggregates"})})
+	decision := cryogate.decision with input as less
+	duties(decision) == {"aggregates_only"}
+}
+
+test_raw_of_other_work_needs_nobody if {
+	open := object.union(reading, {"experiment": object.union(experiment, {"release": "raw"})})
+	decision := cryogate.decision with input as open
+	duties(decision) == set()
+}

@@ -1,0 +1,185 @@
+"""Approvals from outside: an agent asks, follows and takes back; a person decides."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.support.running import GHZ, PROGRAM, Agent, Running, running
+
+DEAR: dict[str, Any] = {"backend": "local:aer", "program": PROGRAM, "shots": 100}
+RAW = {"tier": "trusted", "roles": ["qpu.submit-only", "qpu.read-raw"]}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    settings = "[approvals]\npending_per_agent = 3\n"
+    with running(tmp_path_factory.mktemp("approvals"), settings) as made:
+        yield made
+
+
+def ask(agent: Agent, **changes: Any) -> dict[str, Any]:
+    body = {"kind": "job", "reason": "the pilot looked right", **DEAR, **changes}
+    answer = agent.call("POST", "/v1/approvals", body)
+    assert answer.status_code in (200, 201), answer.text
+    document: dict[str, Any] = answer.json()
+    return document
+
+
+def show(agent: Agent, approval_id: str) -> dict[str, Any]:
+    document: dict[str, Any] = agent.call("GET", f"/v1/approvals/{approval_id}").json()
+    return document
+
+
+def test_asked_ahead_approved_and_spent_on_the_one_job(world: Running) -> None:
+    agent = world.agent()
+    asked = ask(agent)
+    assert (asked["state"], asked["next"]["action"]) == ("pending", "wait")
+    assert asked["terms"]["cost_ceiling_cents"] == 600
+    assert ask(agent)["approval_id"] == asked["approval_id"]  # the same terms: the same request
+    world.admin("POST", "approvals", asked["approval_id"], "approve", body={"note": "go"})
+    seen = show(agent, asked["approval_id"])
+    assert (seen["state"], seen["next"]["action"], seen["note"]) == ("approved", "submit", "go")
+    job = agent.client.submit(GHZ, "local:aer", 100)
+    assert agent.client.wait(job.job_id, timeout_s=60).state.value == "done"
+    assert show(agent, asked["approval_id"])["next"]["action"] == "stop"
+    assert agent.client.submit(GHZ, "local:aer", 100).state.value == "parked"
+
+
+def test_what_needs_no_yes_or_cannot_have_one_is_not_asked_for(world: Running) -> None:
+    agent = world.agent()
+    body = {"kind": "job", "reason": "x", **DEAR}
+    free = agent.call("POST", "/v1/approvals", {**body, "backend": "local:null"})
+    assert (free.status_code, free.json()["code"]) == (409, "no_approval_needed")
+    never = agent.call("POST", "/v1/approvals", {**body, "shots": 50_000})
+    assert never.status_code == 403
+    assert "max_shots" in {v["limit"] for v in never.json()["violations"]}
+
+
+@pytest.mark.attack("H4", "A6")
+@pytest.mark.parametrize(
+    "change",
+    [{"reason": "\u202eapproved"}, {"reason": "\x1b[2J"}, {"reason": ""}, {"reason": "x" * 1001},
+     {"terms": {}}, {"cost_ceiling_cents": 1}, {"quorum": 1}, {"kind": "promotion2"}],
+)  # fmt: skip
+def test_a_request_is_strict_and_its_reason_plain(world: Running, change: dict[str, Any]) -> None:
+    agent = world.agent()
+    answer = agent.call("POST", "/v1/approvals", {"kind": "job", "reason": "x", **DEAR, **change})
+    assert answer.status_code == 400
+
+
+@pytest.mark.attack("A1")
+def test_another_agents_request_is_not_there(world: Running) -> None:
+    mine, other = world.agent(), world.agent()
+    approval_id = ask(mine)["approval_id"]
+    for method, path in (("GET", ""), ("GET", "/events"), ("POST", "/withdraw")):
+        answers = [
+            other.call(method, f"/v1/approvals/{name}{path}")
+            for name in (approval_id, "apr_" + "0" * 26)
+        ]
+        assert [a.status_code for a in answers] == [404, 404]
+        assert answers[0].json() == answers[1].json()
+    assert other.call("GET", "/v1/approvals").json()["items"] == []
+    assert show(mine, approval_id)["state"] == "pending"
+
+
+def test_taking_back_a_parked_request_cancels_its_job(world: Running) -> None:
+    agent = world.agent()
+    job = agent.client.submit(GHZ, "local:aer", 100)
+    (parked,) = agent.call("GET", "/v1/approvals").json()["items"]
+    assert parked["job_id"] == job.job_id
+    gone = agent.call("POST", f"/v1/approvals/{parked['approval_id']}/withdraw").json()
+    assert (gone["state"], gone["next"]["action"]) == ("withdrawn", "ask_again")
+    assert agent.client.job(job.job_id).state.value == "cancelled"
+    again = agent.call("POST", f"/v1/approvals/{parked['approval_id']}/withdraw")
+    assert again.status_code == 409
+
+
+@pytest.mark.attack("H5")
+def test_requests_that_wait_are_capped_and_say_so(world: Running) -> None:
+    agent = world.agent()
+    first = ask(agent, shots=1)
+    ask(agent, shots=2)
+    agent.client.submit(GHZ, "local:aer", 3)
+    flood = agent.call("POST", "/v1/approvals", {"kind": "job", "reason": "x", **DEAR})
+    assert flood.status_code == 403
+    assert flood.json()["violations"][0]["limit"] == "max_pending_approvals"
+    agent.call("POST", f"/v1/approvals/{first['approval_id']}/withdraw")
+    ask(agent)
+
+
+def events_of(agent: Agent, path: str, begun: threading.Event) -> list[tuple[str, Any]]:
+    found, name = [], ""
+    with agent.http.stream("GET", path, headers=agent.headers("GET", path)) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        for line in answer.iter_lines():
+            if line.startswith("event: "):
+                name = line.removeprefix("event: ")
+            elif line.startswith("data: "):
+                found.append((name, json.loads(line.removeprefix("data: "))))
+                begun.set()
+    return found
+
+
+def followed(agent: Agent, approval_id: str, then: Any) -> list[tuple[str, Any]]:
+    """The events of a stream, during which ``then`` happens."""
+    path, begun = f"/v1/approvals/{approval_id}/events", threading.Event()
+    got: list[tuple[str, Any]] = []
+    reader = threading.Thread(target=lambda: got.extend(events_of(agent, path, begun)))
+    reader.start()
+    assert begun.wait(20)
+    then()
+    reader.join(timeout=30)
+    assert not reader.is_alive()
+    return got
+
+
+def test_the_stream_tells_the_decision_and_ends(world: Running) -> None:
+    agent = world.agent()
+    approval_id = ask(agent)["approval_id"]
+    got = followed(
+        agent,
+        approval_id,
+        lambda: world.admin("POST", "approvals", approval_id, "deny", body={"note": "no"}),
+    )
+    assert [(n, d["state"]) for n, d in got] == [("approval", "pending"), ("approval", "denied")]
+    assert got[-1][1]["next"] == {"action": "stop", "why": "denied: do not ask for the same again"}
+
+
+@pytest.mark.attack("R4")
+def test_a_revoked_token_follows_nothing(world: Running) -> None:
+    agent = world.agent()
+    approval_id = ask(agent)["approval_id"]
+    got = followed(
+        agent,
+        approval_id,
+        lambda: world.admin("POST", "revocations", body={
+            "kind": "agent", "subject": agent.client.client_id, "reason": "test"}),
+    )  # fmt: skip
+    assert got[-1] == ("gone", {})
+
+
+@pytest.mark.attack("H1", "H2")
+def test_a_raw_result_is_read_once_after_a_yes(world: Running) -> None:
+    agent = world.agent(agent=RAW, classification="sensitive", release="raw")
+    job = agent.client.submit(GHZ, "local:null", 10)
+    agent.client.wait(job.job_id, timeout_s=30)
+    path = f"/v1/jobs/{job.job_id}/result"
+    before = agent.call("GET", path).json()
+    assert (before["released"], "memory" in before) == ("aggregates", False)
+    asked = agent.call(
+        "POST", "/v1/approvals", {"kind": "release", "job_id": job.job_id, "reason": "to fit"}
+    ).json()
+    assert asked["terms"]["job_id"] == job.job_id
+    world.admin("POST", "approvals", asked["approval_id"], "approve", body={})
+    step = show(agent, asked["approval_id"])["next"]
+    assert (step["action"], step["path"]) == ("read_result", path)
+    released = [agent.call("GET", path).json()["released"] for _ in range(2)]
+    assert released == ["raw", "aggregates"]
+    unknown = agent.call(
+        "POST", "/v1/approvals", {"kind": "release", "job_id": "job_x", "reason": "to fit"}
+    )
+    assert unknown.status_code == 404

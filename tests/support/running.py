@@ -1,0 +1,127 @@
+"""A real server process with a configuration of the test's, its operator, and agents."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from cryogate.client import Client, Identity, Operator, read_credential
+
+GHZ = """OPENQASM 2.0;
+include "qelib1.inc";
+qreg q[2];
+creg c[2];
+h q[0];
+cx q[0],q[1];
+measure q -> c;
+"""
+PROGRAM = {"format": "openqasm2", "source": GHZ}
+PRICES = {
+    "version": "test",
+    "entries": [
+        {"backend": name, "model": "nominal", "currency": "USD", "task": task, "shot": "0",
+         "gate": "0", "source": "test", "as_of": "2026-11-01"}
+        for name, task in (("local:null", "0.01"), ("local:aer", "6.00"))
+    ],
+}  # fmt: skip
+
+
+class Agent:
+    """An agent's client, and requests that the client has no method for."""
+
+    def __init__(self, url: str, client: Client, key: Identity) -> None:
+        self.url, self.client, self.key = url, client, key
+        self.http = httpx.Client(base_url=url, trust_env=False, timeout=30)
+        self._nonce: str | None = None
+
+    def headers(self, method: str, path: str) -> dict[str, str]:
+        token = self.client.token().value
+        proof = self.key.proof(method, self.url + path, time.time_ns() // 10**6, token, self._nonce)
+        return {"authorization": f"DPoP {token}", "dpop": proof}
+
+    def call(self, method: str, path: str, body: object = None) -> httpx.Response:
+        """A request with token and proof; ``path`` without a query."""
+        answer = self.http.request(method, path, headers=self.headers(method, path), json=body)
+        if "dpop-nonce" in answer.headers:
+            self._nonce = answer.headers["dpop-nonce"]
+            answer = self.http.request(method, path, headers=self.headers(method, path), json=body)
+        return answer
+
+    def close(self) -> None:
+        self.client.close()
+        self.http.close()
+
+
+class Running:
+    """The server, seen from outside."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.url: str = json.loads((state / "server.json").read_text())["url"]
+        self.operator = Operator(self.url, read_credential(state / "operator.jwk").identity)
+        self._made: list[Agent] = []
+
+    def admin(self, method: str, *path: str, body: object = None) -> Any:
+        return self.operator.call(method, "admin", "v1", *path, body=body)
+
+    def agent(self, *, agent: Mapping[str, Any] = {}, **experiment: Any) -> Agent:
+        """A fresh agent in a fresh experiment."""
+        name, purpose = f"bot-{len(self._made)}", f"exp-{len(self._made)}"
+        identity = Identity.generate(name)
+        self.admin("POST", "agents", body={
+            "agent_id": name, "owner": "ada@example.org", "jwk": identity.public_jwk(),
+            "roles": ["qpu.submit-only", "qpu.read-aggregates"], **agent})  # fmt: skip
+        self.admin("POST", "experiments", body={
+            "experiment_id": purpose, "purpose": "test", "classification": "poc",
+            "owner": "ada@example.org", "closes_at": "2099-01-01T00:00:00.000Z",
+            "allowed_agents": [name], "allowed_backends": ["local:null", "local:aer"],
+            "budget_cents": 5000, "currency": "USD", "budget_shots": 100_000,
+            **experiment})  # fmt: skip
+        made = Agent(self.url, Client(self.url, name, identity, purpose), identity)
+        self._made.append(made)
+        return made
+
+    def close(self) -> None:
+        for agent in self._made:
+            agent.close()
+        self.operator.close()
+
+
+@contextmanager
+def running(folder: Path, settings: str = "") -> Iterator[Running]:
+    """``cryogate up`` on a free port. local:aer costs 6.00 a job, local:null 0.01."""
+    state, book, config = folder / "state", folder / "prices.json", folder / "cryogate.toml"
+    book.write_text(json.dumps(PRICES))
+    config.write_text(f'[prices]\nbook = "{book}"\n{settings}')
+    env = {k: v for k, v in os.environ.items() if not k.startswith("CRYOGATE_")}
+    command = [
+        sys.executable, "-m", "cryogate.cli.main", "up", "--port", "0", "--config", str(config),
+    ]  # fmt: skip
+    with (
+        (folder / "server.log").open("wb") as log,
+        subprocess.Popen(
+            command, env={**env, "CRYOGATE_STATE_DIR": str(state)}, stdout=log, stderr=log
+        ) as server,
+    ):
+        try:
+            deadline = time.monotonic() + 60
+            while not (state / "server.json").exists():
+                assert server.poll() is None, (folder / "server.log").read_text()
+                assert time.monotonic() < deadline, "the server took too long"
+                time.sleep(0.05)
+            made = Running(state)
+            yield made
+            made.close()
+        finally:
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(timeout=30) == 0
