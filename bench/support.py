@@ -23,6 +23,7 @@ import uvloop
 
 from cryogate.client import Identity, Operator, read_credential
 from cryogate.policies import shipped_bundle
+from cryogate.policies.local_key import open_signer, sign_directory
 
 CONNECTIONS = 32
 HZ = os.sysconf("SC_CLK_TCK")
@@ -76,6 +77,7 @@ def server() -> Iterator[Server]:
                       "approval_above_total_cents"):  # fmt: skip
             data["sandbox"][bound] = WIDE
         tiers.write_text(json.dumps(data))
+        sign_directory(state / "policy", open_signer(state))
         env = {k: v for k, v in os.environ.items() if not k.startswith("CRYOGATE_")}
         command = [sys.executable, "-m", "cryogate.cli.main", "up", "--port", "0"]
         process = subprocess.Popen(

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from cryogate.client import Client, Operator, Refused, read_credential
 from cryogate.policies import shipped_bundle
+from cryogate.policies.local_key import open_signer, sign_directory
 
 GHZ = """OPENQASM 2.0;
 include "qelib1.inc";
@@ -92,6 +93,7 @@ def policy_for(state: Path) -> None:
     data = json.loads(tiers.read_text())
     data["sandbox"]["approval_above_cents"] = 10
     tiers.write_text(json.dumps(data, indent=2))
+    sign_directory(state / "policy", open_signer(state))
 
 
 def start(story: Story) -> subprocess.Popen[str]:

@@ -22,6 +22,7 @@ from cryogate.broker.registry import Registry
 from cryogate.config import Config, load
 from cryogate.domain.errors import Conflict, CryogateError
 from cryogate.policies import shipped_bundle
+from cryogate.policies.local_key import open_signer
 from cryogate.server.connections import ConnectionLimits, Watch
 from cryogate.tokens.keys import generate
 from cryogate.wiring import Deployment
@@ -78,6 +79,8 @@ def prepare(config: Config) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(shipped_bundle(), partial)
         partial.rename(config.bundle)
+    if not config.policy.trusted_keys:
+        open_signer(state)
     config.heads.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 

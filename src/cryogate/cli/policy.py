@@ -10,6 +10,7 @@ import click
 
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, fields, say, table
+from cryogate.cli.policy_bundles import register
 from cryogate.cli.records import BASE
 
 _MAX_QUESTION = 256 << 10
@@ -120,6 +121,7 @@ def _decision(found: dict[str, Any]) -> None:
     table(columns, [[v.get(column) for column in columns] for v in violations])
 
 
+register(group)
 command(group, "show", As.OPERATOR)(show_)
 command(group, "test", As.NOBODY)(test)
 command(group, "eval", As.OPERATOR)(eval_)

@@ -50,6 +50,12 @@ class Config(Section, frozen=True, kw_only=True):
         return Path(self.policy.bundle) if self.policy.bundle else self.state / "policy"
 
     @property
+    def policy_keys(self) -> Path:
+        """Whose policy bundles count: a JSON Web Key Set."""
+        given = self.policy.trusted_keys
+        return Path(given) if given else self.state / "policy-keys.json"
+
+    @property
     def heads(self) -> Path:
         """Where the second copy of the log's head is."""
         return Path(self.audit.heads) if self.audit.heads else self.state / "heads"
@@ -69,4 +75,6 @@ class Config(Section, frozen=True, kw_only=True):
             found.append("server.insecure_http: tokens and circuits cross the network in clear")
         if self.approvals.insecure_self_approval:
             found.append("approvals.insecure_self_approval: owners may approve their own agents")
+        if self.policy.insecure_unsigned:
+            found.append("policy.insecure_unsigned: bundles that nobody signed are put in force")
         return tuple(found)

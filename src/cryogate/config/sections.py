@@ -44,6 +44,9 @@ class Policy(Section, frozen=True, kw_only=True):
     bundle: str = ""
     opa_url: str = "http://127.0.0.1:8181"
     timeout_ms: Positive = 2000
+    trusted_keys: str = ""
+    insecure_unsigned: bool = False
+    poll_ms: Annotated[int, msgspec.Meta(ge=20, le=60_000)] = 1000
 
 
 class Tokens(Section, frozen=True, kw_only=True):

@@ -28,14 +28,13 @@ def shipped_bundle() -> Path:
     return Path(str(resources.files("cryogate.policies") / "bundle"))
 
 
-def open_engine(name: str, directory: Path, opa_url: str, timeout_ms: int) -> PolicyEngine:
-    """The engine of this name on the bundle in ``directory``.
+def open_engine(name: str, bundle: Bundle, opa_url: str, timeout_ms: int) -> PolicyEngine:
+    """The engine of this name on ``bundle``.
 
     Raises:
         BundleInvalid: the bundle cannot be used; says which file and why.
         ValueError: no engine has this name.
     """
-    bundle = Bundle.load(directory)
     if name == "regorus":
         return RegorusEngine(bundle)
     if name == "opa":

@@ -1,15 +1,18 @@
-"""A policy bundle: Rego files and JSON data in one directory, read once, named by its digest.
+"""A policy bundle: Rego files and JSON data, named by a digest and ordered by a version.
 
-Layout as OPA reads it: ``a/b/data.json`` is ``data.a.b``. What may never change: the digest is
-SHA-256 over every file's path and bytes in path order, so two bundles with one digest are one.
+Layout as OPA reads it: ``a/b/data.json`` is ``data.a.b``; ``.manifest`` holds the version as its
+``revision``; ``.signatures.json`` is the signature over all of it (`cryogate.policies.signing`).
+What may never change: the digest is SHA-256 over every file's path and bytes in path order, but
+for the signature, so two bundles with one digest are one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cryogate.domain.errors import CryogateError
@@ -17,6 +20,8 @@ from cryogate.policies.checks import check_data
 
 MAX_FILES = 256
 MAX_FILE_BYTES = 1 << 20
+MAX_BUNDLE_BYTES = 2 << 20
+MANIFEST, SIGNATURES = ".manifest", ".signatures.json"
 
 
 class BundleInvalid(CryogateError):
@@ -25,54 +30,114 @@ class BundleInvalid(CryogateError):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Rules by path, the data document, and the digest of it all."""
+    """Rules by path, the data document, and the digest of it all.
+
+    ``version`` is 0 for a bundle that does not say; ``files`` are its bytes by path.
+    """
 
     policies: tuple[tuple[str, str], ...]
     data: dict[str, Any]
     digest: str
+    version: int = 0
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     @staticmethod
     def load(directory: Path) -> Bundle:
-        """Read and check a bundle.
+        """Read and check the bundle in ``directory``.
 
         Raises:
             BundleInvalid: missing, too large, a link out of it, a foreign file, or bad data.
         """
+        return Bundle.of(read_files(directory), str(directory))
+
+    @staticmethod
+    def of(files: Mapping[str, bytes], name: str = "the bundle") -> Bundle:
+        """Check a bundle whose files are at hand.
+
+        Raises:
+            BundleInvalid: too large, a foreign file, or bad data.
+        """
+        _check_sizes(files)
         policies = []
+        version = 0
         data: dict[str, Any] = {}
         digest = hashlib.sha256()
-        for name, content in _files(directory):
-            digest.update(f"{len(name)}:{name}:{len(content)}:".encode() + content)
-            if name.endswith("_test.rego"):
+        for path, content in sorted(files.items(), key=lambda item: PurePosixPath(item[0])):
+            if path == SIGNATURES:
+                continue
+            digest.update(f"{len(path)}:{path}:{len(content)}:".encode() + content)
+            if path == MANIFEST:
+                version = _version(strict_json(path, content))
+            elif path.endswith("_test.rego"):
                 continue  # for `opa test`; part of the digest, not of the rules
-            if name.endswith(".rego"):
-                policies.append((name, _text(name, content)))
+            elif path.endswith(".rego"):
+                policies.append((path, _text(path, content)))
             else:
-                _place(data, name, _json(name, content))
+                _place(data, path, strict_json(path, content))
         if not policies:
-            raise BundleInvalid(f"{directory} holds no policy: an empty bundle allows nothing")
+            raise BundleInvalid(f"{name} holds no policy: an empty bundle allows nothing")
         problem = check_data(data.get("cryogate_data"))
         if problem is not None:
-            raise BundleInvalid(f"{directory}: {problem}")
-        return Bundle(tuple(policies), data, digest.hexdigest())
+            raise BundleInvalid(f"{name}: {problem}")
+        return Bundle(tuple(policies), data, digest.hexdigest(), version, dict(files))
 
 
-def _files(directory: Path) -> list[tuple[str, bytes]]:
+def read_files(directory: Path) -> dict[str, bytes]:
+    """The files of the bundle in ``directory``, by path.
+
+    Raises:
+        BundleInvalid: missing, too large, a link out of it, or a foreign file.
+    """
     if not directory.is_dir():
         raise BundleInvalid(f"{directory} is no directory")
-    found: list[tuple[str, bytes]] = []
+    found: dict[str, bytes] = {}
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory).as_posix()
         if path.is_symlink():
             raise BundleInvalid(f"{name} is a link; a bundle holds files only")
         if path.is_dir():
             continue
-        if path.suffix != ".rego" and path.name != "data.json":
-            raise BundleInvalid(f"{name} is neither Rego nor data.json")
+        _check_name(name)
         if len(found) >= MAX_FILES or path.stat().st_size > MAX_FILE_BYTES:
             raise BundleInvalid(f"more than {MAX_FILES} files or {MAX_FILE_BYTES} bytes in one")
-        found.append((name, path.read_bytes()))
+        found[name] = path.read_bytes()
     return found
+
+
+def _check_name(name: str) -> None:
+    if name in (MANIFEST, SIGNATURES):
+        return
+    path = PurePosixPath(name)
+    plain = name.isascii() and name.isprintable() and len(name) <= 256 and str(path) == name
+    if not plain or path.is_absolute() or ".." in path.parts:
+        raise BundleInvalid(f"{name[:256]!a} is no path of a bundle")
+    if path.suffix != ".rego" and path.name != "data.json":
+        raise BundleInvalid(f"{name} is neither Rego nor data.json")
+
+
+def _check_sizes(files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        _check_name(name)
+        if len(content) > MAX_FILE_BYTES:
+            raise BundleInvalid(f"{name} has more than {MAX_FILE_BYTES} bytes")
+    if len(files) > MAX_FILES or sum(map(len, files.values())) > MAX_BUNDLE_BYTES:
+        raise BundleInvalid(f"more than {MAX_FILES} files or {MAX_BUNDLE_BYTES} bytes in all")
+
+
+def _version(manifest: Any) -> int:
+    """The version in a manifest: a whole number from 1, spelled in one way."""
+    revision = manifest.get("revision") if isinstance(manifest, dict) else None
+    if (
+        not isinstance(revision, str)
+        or not (revision.isascii() and revision.isdigit())
+        or revision.startswith("0")
+        or len(revision) > 15
+    ):
+        raise BundleInvalid(f'{MANIFEST}: "revision" must be a whole number from 1, as text')
+    unknown = manifest.keys() - {"revision", "rego_version"}
+    if unknown:
+        raise BundleInvalid(f"{MANIFEST}: {min(unknown)!a} is not read here")
+    return int(revision)
 
 
 def _text(name: str, content: bytes) -> str:
@@ -82,7 +147,12 @@ def _text(name: str, content: bytes) -> str:
         raise BundleInvalid(f"{name} is not UTF-8") from error
 
 
-def _json(name: str, content: bytes) -> Any:
+def strict_json(name: str, content: bytes) -> Any:
+    """JSON in its strict reading: every key once, no constants that JSON does not have.
+
+    Raises:
+        BundleInvalid: it is not.
+    """
     try:
         return json.loads(content, object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

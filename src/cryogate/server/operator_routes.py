@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from cryogate.domain.agents import Operator
-from cryogate.domain.decisions import Allow
 from cryogate.domain.jobs import JobState
 from cryogate.gateway.overview import Overview
 from cryogate.governance.budget_admin import BudgetAdmin, BudgetLimits
 from cryogate.governance.experiments import ExperimentAdmin, ExperimentChange, NewExperiment
-from cryogate.ports.policy import PolicyEngine, Question
 from cryogate.ports.provider import Backend
 from cryogate.server.agent_routes import backend_view
 from cryogate.server.bodies import read_json
@@ -27,14 +24,8 @@ _MAX_BODY = 256 << 10
 _PAGE = 50
 
 
-class Evaluate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A question for the policy in force."""
-
-    question: Question
-
-
 class OperatorRoutes:
-    """Experiments, budgets, jobs, sessions, backends and policy, for operators."""
+    """Experiments, budgets, jobs, sessions and backends, for operators."""
 
     def __init__(
         self,
@@ -42,14 +33,12 @@ class OperatorRoutes:
         experiments: ExperimentAdmin,
         budgets: BudgetAdmin,
         overview: Overview,
-        policy: PolicyEngine,
         cancel: Callable[[str, str], Awaitable[None]],
         devices: Callable[[], Mapping[str, Backend]],
     ) -> None:
         self._experiments = experiments
         self._budgets = budgets
         self._overview = overview
-        self._policy = policy
         self._cancel = cancel
         self._devices = devices
 
@@ -69,8 +58,6 @@ class OperatorRoutes:
             ForOperators("POST", "/admin/v1/jobs/{id}/cancel", (), self.cancel_job),
             ForOperators("GET", "/admin/v1/sessions", look, self.list_sessions),
             ForOperators("GET", "/admin/v1/backends", look, self.list_backends),
-            ForOperators("GET", "/admin/v1/policies", look, self.show_policy),
-            ForOperators("POST", "/admin/v1/policies/evaluate", look, self.evaluate),
         )
 
     # -- experiments and budgets -----------------------------------------------------------
@@ -147,27 +134,6 @@ class OperatorRoutes:
         query(request)
         items = [backend_view(device) for device in self._devices().values()]
         return reply({"items": items, "next": None})
-
-    # -- policy ----------------------------------------------------------------------------
-
-    async def show_policy(self, request: Request, operator: Operator) -> Response:
-        """The digest of the bundle in force."""
-        return reply({"digest": self._policy.digest})
-
-    async def evaluate(self, request: Request, operator: Operator) -> Response:
-        """What the policy in force says to a question, without anything happening."""
-        wanted = await read_json(request, Evaluate, _MAX_BODY)
-        decision = await self._policy.decide(wanted.question)
-        allowed = isinstance(decision, Allow)
-        return reply(
-            {
-                "decision": "allow" if allowed else "deny",
-                "reasons": decision.reasons,
-                "obligations": decision.obligations if isinstance(decision, Allow) else (),
-                "violations": () if isinstance(decision, Allow) else decision.violations,
-                "policy_digest": decision.policy_digest,
-            }
-        )
 
 
 def _limit(params: dict[str, str]) -> int:

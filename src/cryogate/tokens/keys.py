@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
@@ -89,6 +89,11 @@ class EcPublicKey(PublicKey):
         x, y = (b64(part.to_bytes(32)) for part in (numbers.x, numbers.y))
         super().__init__({"kty": "EC", "crv": "P-256", "x": x, "y": y})
         self._key = key
+
+    def pem(self) -> str:
+        """The key as PEM (RFC 5480), for programs that read no JWK."""
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return self._key.public_bytes(serialization.Encoding.PEM, form).decode("ascii")
 
     def verify(self, alg: str, data: bytes, signature: bytes) -> None:
         """Check a 64-byte ``r || s`` signature (RFC 7518 section 3.4)."""

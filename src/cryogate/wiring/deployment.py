@@ -31,6 +31,7 @@ from cryogate.server.ops_routes import OpsRoutes
 from cryogate.wiring.governance import Governance
 from cryogate.wiring.ground import Ground
 from cryogate.wiring.identity import Identity
+from cryogate.wiring.policy import Policies
 from cryogate.wiring.road import Road
 
 log = logging.getLogger("cryogate")
@@ -44,6 +45,7 @@ class Deployment:
         self.config = config
         self.base_url = base_url
         self.ground = Ground(config, base_url, clock or SystemClock())
+        self.policies = Policies(self.ground)
         self.identity = Identity(self.ground)
         self.governance = Governance(self.ground)
         self.road = Road(self.ground, self.governance, self.identity.revocations)
@@ -62,6 +64,8 @@ class Deployment:
         await ground.store.open()
         self._exit.push_async_callback(ground.store.close)
         self._exit.push_async_callback(ground.fetcher.close)
+        self._exit.push_async_callback(self.policies.close)
+        await self.policies.start()
         await self.identity.keys.start()
         signer = await open_log_key(
             ground.store, ground.sealer, ground.clock, self.config.audit.origin
@@ -80,6 +84,7 @@ class Deployment:
             *self.road.endpoints(),
             *self.identity.endpoints(),
             *self.governance.endpoints(self.road.dispatcher, self.road.changes),
+            *self.policies.endpoints(),
             *self._ops.endpoints(),
             *AuditRoutes(self.audit).endpoints(),
         )
@@ -118,6 +123,7 @@ class Deployment:
         self._run(ground.notices.listen(CHANNEL, revocations.heard), "notices")
         follow = revocations.follow(self.config.revocations.poll_ms / 1000)
         self._run(follow, "revocations")
+        self._run(self.policies.follow(), "policy")
         self._run(dispatcher.run(), "dispatcher")
 
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:

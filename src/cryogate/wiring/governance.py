@@ -54,7 +54,6 @@ class Governance:
             experiments=ExperimentAdmin(store, clock),
             budgets=BudgetAdmin(store, clock),
             overview=Overview(store),
-            policy=ground.policy,
             cancel=dispatcher.cancel,
             devices=lambda: ground.devices,
         )

@@ -10,7 +10,7 @@ from cryogate.governance.denials import RecentDenials
 from cryogate.outbound.addresses import networks
 from cryogate.outbound.fetcher import Fetcher
 from cryogate.outbound.issuers import IssuerKeys
-from cryogate.policies import open_engine
+from cryogate.policies.active import ActivePolicy
 from cryogate.ports.clock import Clock, monotonic_ms
 from cryogate.ports.provider import Backend, Provider
 from cryogate.providers import PROVIDERS
@@ -32,9 +32,8 @@ class Ground:
         single = config.store_url.startswith("sqlite:")
         self.replica_id = "single" if single else secrets.token_hex(8)
         self.sealer = FileSealer(config.state / "master.key")
-        self.policy = open_engine(
-            config.policy.engine, config.bundle, config.policy.opa_url, config.policy.timeout_ms
-        )
+        # Denies everything until `Deployment.open` has put a bundle in force.
+        self.policy = ActivePolicy()
         self.denials = RecentDenials()
         outbound = config.outbound
         self.fetcher = Fetcher(

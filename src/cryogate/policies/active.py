@@ -1,0 +1,47 @@
+"""The engine in force, exchanged whole while requests are being decided."""
+
+from __future__ import annotations
+
+from cryogate.domain.decisions import Decision, Deny
+from cryogate.ports.policy import GrantFacts, PolicyEngine, Question
+
+
+class ActivePolicy(PolicyEngine):
+    """Asks whichever engine is in force at the moment of the question.
+
+    Exchanging it is one assignment, so a decision is wholly of one bundle, whose digest it
+    carries. Before the first bundle is in force everything is denied. Nothing is remembered
+    between questions (A2).
+    """
+
+    def __init__(self, engine: PolicyEngine | None = None) -> None:
+        self._engine = engine
+
+    @property
+    def digest(self) -> str:
+        """The digest of the bundle in force; empty when there is none."""
+        engine = self._engine
+        return "" if engine is None else engine.digest
+
+    def put(self, engine: PolicyEngine) -> PolicyEngine | None:
+        """Put ``engine`` in force and hand back the one before."""
+        before, self._engine = self._engine, engine
+        return before
+
+    async def decide(self, question: Question) -> Decision:
+        """See `PolicyEngine.decide`."""
+        engine = self._engine
+        if engine is None:
+            return Deny(("policy_unavailable",), (), "")
+        return await engine.decide(question)
+
+    async def caps(self, question: Question) -> GrantFacts | None:
+        """See `PolicyEngine.caps`."""
+        engine = self._engine
+        return None if engine is None else await engine.caps(question)
+
+    async def _evaluate(self, question: Question) -> Decision:
+        return await self.decide(question)
+
+    async def _caps(self, question: Question) -> GrantFacts | None:
+        return await self.caps(question)

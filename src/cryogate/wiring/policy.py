@@ -1,0 +1,55 @@
+"""Policy bundles: who may sign them, which one is in force, and the engine that reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryogate.policies import Bundle, open_engine, shipped_bundle
+from cryogate.policies.activation import PolicyDesk, Trust
+from cryogate.policies.rehearsal import Rehearsal
+from cryogate.policies.signing import trusted_keys
+from cryogate.ports.policy import PolicyEngine
+from cryogate.server.endpoints import Endpoint
+from cryogate.server.policy_routes import PolicyRoutes
+from cryogate.wiring.ground import Ground
+
+
+class Policies:
+    """The bundle in force, and the operators' endpoints about it."""
+
+    def __init__(self, ground: Ground) -> None:
+        config, store, clock = ground.config, ground.store, ground.clock
+        keys_file = config.policy_keys
+        trust = Trust(
+            keys=trusted_keys(keys_file) if keys_file.exists() else {},
+            shipped_digest=Bundle.load(shipped_bundle()).digest,
+            insecure_unsigned=config.policy.insecure_unsigned,
+        )
+        self._ground = ground
+        self._first: Path = config.bundle
+        self._rehearsal = Rehearsal()
+        self.desk = PolicyDesk(store, clock, ground.policy, self._open, self._rehearsal, trust)
+
+    def _open(self, bundle: Bundle) -> PolicyEngine:
+        policy = self._ground.config.policy
+        return open_engine(policy.engine, bundle, policy.opa_url, policy.timeout_ms)
+
+    async def start(self) -> None:
+        """Put the bundle in force.
+
+        Raises:
+            BundleInvalid: none that is trusted can be used; the text says why.
+        """
+        await self.desk.start(lambda: Bundle.load(self._first))
+
+    async def follow(self) -> None:
+        """Follow what other processes activate."""
+        await self.desk.follow(self._ground.config.policy.poll_ms / 1000)
+
+    async def close(self) -> None:
+        """End the worker that runs bundles on trial."""
+        await self._rehearsal.close()
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """What operators ask and change about policy."""
+        return PolicyRoutes(self._ground.policy, self.desk).endpoints()

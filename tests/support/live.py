@@ -1,0 +1,91 @@
+"""A running server of its own, and the command line against it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+CLI = (sys.executable, "-m", "cryogate.cli.main")
+
+
+@dataclass(frozen=True)
+class Live:
+    """``room`` is where commands run; it holds the server's state directory."""
+
+    room: Path
+
+    @property
+    def state(self) -> Path:
+        return self.room / "state"
+
+    def env(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("CRYOGATE_")}
+        return {**kept, "CRYOGATE_STATE_DIR": str(self.state)}
+
+    def run(self, *words: str, expect: int = 0) -> str:
+        """A ``cryogate`` command; its standard output."""
+        done = subprocess.run(
+            [*CLI, *words], cwd=self.room, env=self.env(), capture_output=True, text=True,
+            timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == expect, (words, done.returncode, done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    def json(self, *words: str, expect: int = 0) -> Any:
+        return json.loads(self.run(*words, "--json", expect=expect))
+
+    def page(self, path: Path) -> list[tuple[str, str]]:
+        """Run every ``console`` block of a page, line by line; (command, output) of each.
+
+        A command with a comment ``# exits N`` must exit with N.
+        """
+        told = []
+        for block in re.findall(r"```console\n(.*?)```", path.read_text("utf-8"), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                if not line.startswith("$ "):
+                    continue
+                command, _, comment = line[2:].partition("  # ")
+                code = re.search(r"exits (\d+)", comment)
+                told.append((command, self._shell(command, int(code[1]) if code else 0)))
+        return told
+
+    def _shell(self, command: str, expect: int) -> str:
+        text = command.replace("cryogate ", f"{shlex.join(CLI)} ", 1)
+        done = subprocess.run(
+            ["bash", "-c", text], cwd=self.room, env=self.env(), capture_output=True, text=True,
+            timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == expect, (command, done.returncode, done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+
+@contextmanager
+def live(room: Path) -> Iterator[Live]:
+    """``cryogate up`` in ``room``, ended at the end."""
+    made = Live(room)
+    with subprocess.Popen(
+        [*CLI, "up", "--port", "0"], env=made.env(), cwd=room,
+        stdout=subprocess.DEVNULL, stderr=(room / "server.log").open("wb"),
+    ) as server:  # fmt: skip
+        try:
+            deadline = time.monotonic() + 60
+            while not (made.state / "server.json").exists():
+                assert server.poll() is None, (room / "server.log").read_text()
+                assert time.monotonic() < deadline, "the server took too long"
+                time.sleep(0.05)
+            yield made
+        finally:
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(timeout=30) == 0
