@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from tests.support.policy import JOB
+from tests.support.policy import CIRCUIT, JOB
 
 from cryogate.domain.decisions import Allow, Deny
 from cryogate.domain.errors import Conflict, NotFound
@@ -25,7 +26,9 @@ from cryogate.storage import PostgresStore, SqliteStore
 from cryogate.testing.clock import FakeClock
 from cryogate.tokens.keys import generate
 
+replace = msgspec.structs.replace
 KEY, STRANGER = generate(), generate()
+FIVE_QUBITS = replace(JOB, circuit=replace(CIRCUIT, qubits=5))
 TRUSTED = {KEY.kid: KEY.public}
 SHIPPED = read_files(shipped_bundle())
 TIERS = "cryogate_data/tiers/data.json"
@@ -159,15 +162,15 @@ async def test_only_newer_bundles_are_activated_and_rollback_is_explicit(tmp_pat
         await here.start()
         first = here.active.digest
         assert here.desk.version == 1
-        strict = await here.desk.activate(bundle(5, tiers(max_shots=50)), "operator:a", "tighter")
+        strict = await here.desk.activate(bundle(5, tiers(max_qubits=4)), "operator:a", "tighter")
         assert here.active.digest == strict.digest != first
-        assert isinstance(await here.active.decide(JOB), Deny)  # 100 shots
+        assert isinstance(await here.active.decide(FIVE_QUBITS), Deny)
         for version in (1, 4, 5):
             with pytest.raises(Refusal, match="not newer"):
-                await here.desk.activate(bundle(version, tiers(max_shots=60)), "operator:a")
+                await here.desk.activate(bundle(version, tiers(max_qubits=3)), "operator:a")
         back = await here.desk.rollback(None, "operator:b", "too tight")
         assert back.digest == here.active.digest == first
-        assert isinstance(await here.active.decide(JOB), Allow)
+        assert isinstance(await here.active.decide(FIVE_QUBITS), Allow)
         # having gone back opens no way for what is older than the newest
         with pytest.raises(Refusal, match="not newer than 5"):
             await here.desk.activate(bundle(3), "operator:a")
@@ -189,12 +192,12 @@ async def test_only_newer_bundles_are_activated_and_rollback_is_explicit(tmp_pat
 @pytest.mark.attack("A2")
 async def test_a_decision_is_of_the_bundle_in_force_at_that_moment(tmp_path: Path) -> None:
     async with office(tmp_path) as here:
-        assert isinstance(await here.active.decide(JOB), Deny)  # nothing is in force yet
+        assert isinstance(await here.active.decide(FIVE_QUBITS), Deny)  # nothing is in force yet
         await here.start()
-        yes = await here.active.decide(JOB)
+        yes = await here.active.decide(FIVE_QUBITS)
         assert isinstance(yes, Allow)
-        new = await here.desk.activate(bundle(2, tiers(max_shots=50)), "operator:a")
-        no = await here.active.decide(JOB)  # the very same question
+        new = await here.desk.activate(bundle(2, tiers(max_qubits=4)), "operator:a")
+        no = await here.active.decide(FIVE_QUBITS)  # the very same question
         assert isinstance(no, Deny)
         assert yes.policy_digest != no.policy_digest == new.digest
 
@@ -218,7 +221,7 @@ async def test_the_first_bundle_is_the_shipped_one_or_signed(tmp_path: Path) -> 
         for files in (TAMPERED["unsigned"], TAMPERED["another key"]):
             with pytest.raises(Untrusted):
                 await here.start(files)
-        await here.start(bundle(3, tiers(max_shots=1)))
+        await here.start(bundle(3, tiers(max_qubits=9)))
         assert here.desk.version == 3
 
 
@@ -230,7 +233,7 @@ async def test_of_two_activations_at_once_one_is_told_so(tmp_path: Path) -> None
             await other.start()
             results = await asyncio.gather(
                 here.desk.activate(bundle(2), "operator:a"),
-                other.desk.activate(bundle(2, tiers(max_shots=50)), "operator:b"),
+                other.desk.activate(bundle(2, tiers(max_qubits=4)), "operator:b"),
                 return_exceptions=True,
             )
             assert sum(isinstance(r, (Conflict, Refusal)) for r in results) == 1

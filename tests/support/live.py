@@ -75,10 +75,16 @@ class Live:
 def live(room: Path) -> Iterator[Live]:
     """``cryogate up`` in ``room``, ended at the end."""
     made = Live(room)
-    with subprocess.Popen(
-        [*CLI, "up", "--port", "0"], env=made.env(), cwd=room,
-        stdout=subprocess.DEVNULL, stderr=(room / "server.log").open("wb"),
-    ) as server:  # fmt: skip
+    with (
+        (room / "server.log").open("wb") as told,
+        subprocess.Popen(
+            [*CLI, "up", "--port", "0"],
+            env=made.env(),
+            cwd=room,
+            stdout=subprocess.DEVNULL,
+            stderr=told,
+        ) as server,
+    ):
         try:
             deadline = time.monotonic() + 60
             while not (made.state / "server.json").exists():

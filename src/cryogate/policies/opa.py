@@ -1,7 +1,8 @@
 """An OPA server as the engine.
 
 Undefined is 200 without ``result``; a redirect, another status, a slow or a huge answer is none.
-The server must hold the bundle we were told to expect; we ask it for decisions, never for rules.
+Every answer must come from a bundle of the version that is in force here (OPA's provenance), or it
+is none: a server that was not given the new bundle yet denies, and so does one that holds an older.
 """
 
 from __future__ import annotations
@@ -18,8 +19,17 @@ from cryogate.policies.question import encode_question
 from cryogate.ports.policy import GrantFacts, PolicyEngine, Question
 
 
+class _Revision(msgspec.Struct, frozen=True):
+    revision: str = ""
+
+
+class _Provenance(msgspec.Struct, frozen=True):
+    bundles: dict[str, _Revision] = {}
+
+
 class _Reply(msgspec.Struct, frozen=True):
     result: msgspec.Raw = msgspec.Raw()
+    provenance: _Provenance = _Provenance()
 
 
 class OpaEngine(PolicyEngine):
@@ -27,6 +37,8 @@ class OpaEngine(PolicyEngine):
 
     def __init__(self, base_url: str, bundle: Bundle, timeout_ms: int) -> None:
         self._bundle = bundle
+        # A bundle without a manifest has no version that a server could tell.
+        self._revision = str(bundle.version) if bundle.version else ""
         self._timeout_s = timeout_ms / 1000
         self._client = httpx.AsyncClient(
             base_url=base_url, timeout=self._timeout_s, follow_redirects=False, trust_env=False
@@ -50,7 +62,7 @@ class OpaEngine(PolicyEngine):
             return await self._exchange(body, rule)
 
     async def _exchange(self, body: bytes, rule: str) -> bytes:
-        url = f"/v1/data/cryogate/{rule}?strict-builtin-errors=true"
+        url = f"/v1/data/cryogate/{rule}?strict-builtin-errors=true&provenance=true"
         headers = {"content-type": "application/json", "accept-encoding": "identity"}
         async with self._client.stream("POST", url, content=body, headers=headers) as response:
             if response.status_code != 200:
@@ -68,6 +80,9 @@ class OpaEngine(PolicyEngine):
             raise MalformedAnswer("OPA's answer is not JSON") from error
         if not bytes(reply.result):
             raise MalformedAnswer("undefined")
+        told = {bundle.revision for bundle in reply.provenance.bundles.values()}
+        if self._revision and told != {self._revision}:
+            raise MalformedAnswer(f"OPA does not hold version {self._revision} of the policy")
         return bytes(reply.result)
 
     async def close(self) -> None:

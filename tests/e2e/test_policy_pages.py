@@ -1,0 +1,26 @@
+"""The commands of the policy pages, run as they stand there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.live import ROOT, live
+
+DOCS = ROOT / "docs"
+
+
+@pytest.mark.slow
+@pytest.mark.attack("A9")
+def test_the_page_about_bundles_does_what_it_says(tmp_path: Path) -> None:
+    with live(tmp_path) as server:
+        told = server.page(DOCS / "policy-bundles.md")
+        outputs = dict(told)
+        assert "not signed" in told[4][1]
+        assert "version 2 is in force" in outputs[told[6][0]]
+        assert "not newer than 2" in told[8][1]
+        versions = [item["version"] for item in server.json("policy", "history")["items"]]
+        assert versions == [1, 2, 1]
+        events = server.run("audit", "events", "--json")
+        for action in ("policy.activated", "policy.refused", "policy.rolled_back"):
+            assert action in events
