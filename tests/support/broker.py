@@ -91,6 +91,8 @@ class World:
             proofs=self.proofs,
             clock=clock,
             issuer=ISSUER,
+            view=self.view,
+            tokens=self.gateway,
         )
         self.agent_key, self.operator_key = generate(), generate()
         self.agent_keys = {"a1": self.agent_key}

@@ -26,7 +26,7 @@ from cryogate.domain.ids import is_slug
 from cryogate.ports.clock import Clock
 from cryogate.ports.store import ReadStore, Statement
 from cryogate.tokens import jws
-from cryogate.tokens.assertion import ASSERTION_TYPE, MAX_LIFE_S, TYPE
+from cryogate.tokens.assertion import ACTOR_TYPE, ASSERTION_TYPE, MAX_LIFE_S, TYPE
 from cryogate.tokens.claims import AssertionClaims, read_assertion
 from cryogate.tokens.errors import BadSignature, MalformedToken
 from cryogate.tokens.keys import CLIENT_ALGS, PublicKey, generate, load_public
@@ -34,6 +34,8 @@ from cryogate.tokens.keys import CLIENT_ALGS, PublicKey, generate, load_public
 MAX_SKEW_S: Final = 5
 # A token or a proof is never an assertion, whoever signed it (T2).
 _TYPES: Final = frozenset({"JWT", TYPE})
+# Whoever is given an agent's consent to act must not be able to authenticate by it.
+_ACTOR_TYPES: Final = frozenset({ACTOR_TYPE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +84,26 @@ class ClientAuthenticator:
             raise OAuthError(
                 "invalid_request", f"authenticate with client_assertion_type {ASSERTION_TYPE}"
             )
+        return await self._by_assertion(form, endpoint, _TYPES)
+
+    async def actor(self, token: str, endpoint: str) -> Client:
+        """The agent that signed an actor token (RFC 8693): steps (1) to (5), of a type of its own.
+
+        Raises:
+            OAuthError: as `authenticate`.
+        """
+        return await self._by_assertion({"client_assertion": token}, endpoint, _ACTOR_TYPES)
+
+    async def _by_assertion(
+        self, form: Mapping[str, str], endpoint: str, types: Collection[str]
+    ) -> Client:
         try:
             header, parts = jws.parse(form["client_assertion"])  # (1)
             claims = read_assertion(parts.payload)
         except MalformedToken:
             raise invalid_client() from None
         stated = form.get("client_id", claims.sub)
-        if header.typ not in _TYPES or claims.iss != claims.sub or stated != claims.sub:
+        if header.typ not in types or claims.iss != claims.sub or stated != claims.sub:
             raise invalid_client()
         keys = await self._keys(claims.sub)  # (2)
         key = self._signer(keys, header, parts)

@@ -165,6 +165,11 @@ def tokens_of_key(
     nobody: dict[str, SqlValue] = {"token_id": None, "agent_id": None, "owner": None}
     return (
         Statement("revoke_tokens_of_key", {**common, "client_id": client_id}, rows=None),
+        Statement(
+            "mark_tokens_of_key",
+            {"kid": kid, "client_id": client_id, "created_ms": now_ms},
+            rows=None,
+        ),
         Statement("revoke_descendants", {**common, **nobody}, rows=None),
     )
 

@@ -15,12 +15,14 @@ from typing import Final
 
 from cryogate.broker.details import Asked, facts
 from cryogate.broker.oauth import OAuthError
+from cryogate.broker.rows import experiment_of, number
 from cryogate.domain.agents import Agent
 from cryogate.domain.decisions import Allow, Deny, ObligationKind
 from cryogate.domain.errors import Unavailable
 from cryogate.domain.experiments import Experiment, Release
 from cryogate.domain.grants import Grant
 from cryogate.ports.policy import AgentFacts, ExperimentFacts, HistoryFacts, PolicyEngine, Question
+from cryogate.ports.store import ReadStore
 
 _NARROWS: Final[Mapping[ObligationKind, Callable[[Grant], Grant]]] = MappingProxyType(
     {
@@ -62,6 +64,25 @@ class Denied(OAuthError):
         self.policy_digest = deny.policy_digest
 
 
+async def experiment_of_agent(
+    store: ReadStore, experiment_id: str, agent: Agent
+) -> tuple[Experiment, Purse]:
+    """The experiment, and what it has left.
+
+    Raises:
+        OAuthError: there is none, or none for this agent.
+    """
+    row = await store.fetch_one("experiment_for_token", {"experiment_id": experiment_id})
+    experiment = None if row is None else experiment_of(row)
+    # Absent and not the agent's look the same (A1).
+    if row is None or experiment is None or agent.agent_id not in experiment.allowed_agents:
+        raise OAuthError(
+            "invalid_authorization_details", "there is no such experiment for this agent"
+        )
+    purse = Purse(max(0, number(row, "left_cents")), max(0, number(row, "left_shots")))
+    return experiment, purse
+
+
 async def decide_grant(
     policy: PolicyEngine,
     asked: Asked,
@@ -73,8 +94,10 @@ async def decide_grant(
     default_ttl_s: int,
     longest_s: int,
     recent_denials: int = 0,
+    ceiling: Grant | None = None,
 ) -> Granted:
-    """Steps (2a) to (2d). ``longest_s`` is the longest life that may be given at all.
+    """Steps (2a) to (2d). ``longest_s`` is the longest life that may be given at all, ``ceiling``
+    what the one who delegates has.
 
     Raises:
         OAuthError: the refusal to be sent; `Denied` where policy refused.
@@ -96,6 +119,8 @@ async def decide_grant(
             raise Denied(decision)
         raise Unavailable("policy allows a token but gives no bounds for it")
     request = asked.filled(caps, experiment, purse.cents, purse.shots)
+    if ceiling is not None:
+        request = request.met(ceiling)
     ttl_s = min(asked.ttl(min(default_ttl_s, caps.ttl_s)), longest_s)
     decision = await policy.decide(
         Question(

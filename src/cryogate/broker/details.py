@@ -88,6 +88,19 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             results=_or(self.results, results),
         )
 
+    def wider_than(self, held: Grant) -> tuple[Violation, ...]:
+        """Every way in which the request is wider than ``held``; what it leaves out is not."""
+        return Grant(
+            experiment_id=self.experiment_id,
+            allowed_backends=_or(self.allowed_backends, held.allowed_backends),
+            allowed_gate_set=_or(self.allowed_gate_set, held.allowed_gate_set),
+            max_shots=_or(self.max_shots, held.max_shots),
+            max_total_shots=_or(self.max_total_shots, held.max_total_shots),
+            max_jobs=_or(self.max_jobs, held.max_jobs),
+            max_cost_cents=_or(self.max_cost_cents, held.max_cost_cents),
+            results=_or(self.results, held.results),
+        ).within(held)
+
     def beyond(self, experiment: Experiment) -> tuple[Violation, ...]:
         """Every way in which the request is wider than the experiment itself."""
         found = []

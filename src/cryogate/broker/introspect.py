@@ -17,7 +17,7 @@ from cryogate.broker.revoke import own_token
 from cryogate.ports.revocations import RevocationView, Subject
 from cryogate.ports.store import AlreadyExists, Store, UnitOfWork
 from cryogate.tokens.access import AccessTokenVerifier
-from cryogate.tokens.claims import ExpParams
+from cryogate.tokens.claims import ExpParams, actor_claim
 
 _FORM: Final = frozenset(
     {"token", "token_type_hint", "client_assertion_type", "client_assertion", "client_id"}
@@ -59,16 +59,7 @@ class Introspection:
         token = own_token(self._verifiers, form["token"], whose)
         if token is None:
             return dict(_INACTIVE)
-        experiment = token.grant.experiment_id if token.grant is not None else ""
-        subject = Subject(
-            token.token_id,
-            token.subject,
-            token.owner,
-            experiment,
-            token.issued_ms,
-            key=token.jkt,
-        )
-        if self._view.revoked(subject) is not None:
+        if self._view.revoked(Subject.of(token)) is not None:
             return dict(_INACTIVE)
         document: dict[str, object] = {
             "active": True,
@@ -82,6 +73,8 @@ class Introspection:
             "jti": token.token_id,
             "cnf": {"jkt": token.jkt},
         }
+        if token.actors:
+            document["act"] = actor_claim(token.actors)
         if token.grant is not None:
             document["exp_params"] = msgspec.to_builtins(ExpParams.of(token.grant))
         return document

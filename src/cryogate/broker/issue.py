@@ -16,14 +16,14 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
-from cryogate.broker import details
+from cryogate.broker import details, exchange
 from cryogate.broker.authn import Client, ClientAuthenticator, Impostor
-from cryogate.broker.decide import Granted, Purse, decide_grant
+from cryogate.broker.decide import Granted, decide_grant, experiment_of_agent
 from cryogate.broker.mint import Draft, Mint
 from cryogate.broker.oauth import OAuthError, only
 from cryogate.broker.refusals import Refusals
-from cryogate.broker.rows import experiment_of, number
 from cryogate.domain.agents import Agent
 from cryogate.domain.events import Event, Outcome
 from cryogate.domain.experiments import Experiment
@@ -32,8 +32,14 @@ from cryogate.ports.clock import Clock
 from cryogate.ports.denials import Denials
 from cryogate.ports.keys import TokenSigner
 from cryogate.ports.policy import PolicyEngine
+from cryogate.ports.revocations import RevocationView
 from cryogate.ports.store import SqlValue, Statement, Store
-from cryogate.tokens.access import ADMIN_AUDIENCE, ADMIN_SCOPE, GATEWAY_AUDIENCE
+from cryogate.tokens.access import (
+    ADMIN_AUDIENCE,
+    ADMIN_SCOPE,
+    GATEWAY_AUDIENCE,
+    AccessTokenVerifier,
+)
 from cryogate.tokens.claims import AccessClaims, Confirmation, ExpParams
 from cryogate.tokens.dpop import ProofVerifier
 from cryogate.tokens.errors import NonceRequired, TokenError
@@ -42,6 +48,7 @@ _COMMON: Final = frozenset(
     {"grant_type", "client_assertion_type", "client_assertion", "client_id", "scope"}
 )
 _AGENT_FORM: Final = _COMMON | {"authorization_details"}
+_EXCHANGE_FORM: Final = _AGENT_FORM - {"scope"} | exchange.FORM
 
 
 class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,10 +59,14 @@ class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     expires_in: int
     scope: str
     authorization_details: tuple[dict[str, object], ...] = ()
+    issued_token_type: str = ""
 
 
 class TokenService:
-    """The token endpoint without HTTP. ``default_ttl_s`` and ``max_ttl_s`` are seconds."""
+    """The token endpoint without HTTP. ``default_ttl_s`` and ``max_ttl_s`` are seconds.
+
+    With ``view`` and ``tokens``, which verifies the gateway's tokens, agents may delegate.
+    """
 
     def __init__(
         self,
@@ -70,6 +81,9 @@ class TokenService:
         denials: Denials,
         default_ttl_s: int = details.DEFAULT_TTL_S,
         max_ttl_s: int = details.MAX_TTL_S,
+        view: RevocationView | None = None,
+        tokens: AccessTokenVerifier | None = None,
+        max_depth: int = exchange.DEFAULT_DEPTH,
     ) -> None:
         if not 0 < default_ttl_s <= max_ttl_s <= details.MAX_TTL_S:
             raise ValueError("token lives are 1 to 3600 seconds, the default within the maximum")
@@ -79,6 +93,24 @@ class TokenService:
         self._mint = Mint(store, signer, clock)
         self._refusals = Refusals(store, clock)
         self._default_ttl_s, self._max_ttl_s = default_ttl_s, max_ttl_s
+        self._delegation = None
+        if view is not None and tokens is not None:
+            self._delegation = exchange.Delegation(
+                store=store,
+                policy=policy,
+                clients=clients,
+                tokens=tokens,
+                view=view,
+                mint=self._mint,
+                clock=clock,
+                denials=denials,
+                issuer=issuer,
+                default_ttl_s=default_ttl_s,
+                max_ttl_s=max_ttl_s,
+                max_depth=max_depth,
+            )
+        delegates = (exchange.GRANT_TYPE,) if self._delegation is not None else ()
+        self._grant_types = ("client_credentials", *delegates)
 
     async def token(
         self, form: Mapping[str, str], dpop_proof: str | None, token_endpoint: str
@@ -91,8 +123,10 @@ class TokenService:
             OAuthError: the refusal to be sent.
             Unavailable: something that must answer did not, so nothing was issued.
         """
-        if form.get("grant_type") != "client_credentials":
-            raise OAuthError("unsupported_grant_type", "grant_type must be client_credentials")
+        if form.get("grant_type") not in self._grant_types:
+            raise OAuthError(
+                "unsupported_grant_type", f"grant_type is one of {', '.join(self._grant_types)}"
+            )
         try:
             client = await self._clients.authenticate(form, token_endpoint)  # (0)
         except Impostor as refusal:
@@ -100,6 +134,8 @@ class TokenService:
             raise
         try:
             jkt = self._possession(dpop_proof, token_endpoint)
+            if form["grant_type"] == exchange.GRANT_TYPE:
+                return await self._for_sub_agent(form, client, jkt, token_endpoint)
             if client.agent is not None:
                 return await self._for_agent(form, client, client.agent, jkt)
             return await self._for_operator(form, client, jkt)
@@ -133,7 +169,7 @@ class TokenService:
         if asked.ttl(1) > self._max_ttl_s:
             raise OAuthError("invalid_authorization_details", f"ttl_s is at most {self._max_ttl_s}")
         now_ms = self._clock.now_ms()
-        experiment, purse = await self._experiment(asked.experiment_id, agent)
+        experiment, purse = await experiment_of_agent(self._store, asked.experiment_id, agent)
         issued_s = await self._mint.issue_second(
             now_ms,
             agent_id=agent.agent_id,
@@ -180,6 +216,17 @@ class TokenService:
         token = await self._mint.mint(client, draft)  # (3)
         return _response(token, claims, details.granted(granted.grant, granted.ttl_s))
 
+    async def _for_sub_agent(
+        self, form: Mapping[str, str], client: Client, jkt: str, endpoint: str
+    ) -> TokenResponse:
+        only(form, _EXCHANGE_FORM)
+        if self._delegation is None or client.agent is None or not client.agent.active:
+            raise OAuthError("unauthorized_client", "only an active agent delegates")
+        token, claims, granted = await self._delegation.delegate(form, client, jkt, endpoint)
+        found = details.granted(granted.grant, granted.ttl_s)
+        answer = _response(token, claims, found)
+        return structs.replace(answer, issued_token_type=exchange.ACCESS_TOKEN)
+
     async def _for_operator(
         self, form: Mapping[str, str], client: Client, jkt: str
     ) -> TokenResponse:
@@ -220,17 +267,6 @@ class TokenService:
         )
         draft = Draft(claims, Statement("operator_token_insert", row), event)
         return _response(await self._mint.mint(client, draft), claims)  # (3)
-
-    async def _experiment(self, experiment_id: str, agent: Agent) -> tuple[Experiment, Purse]:
-        row = await self._store.fetch_one("experiment_for_token", {"experiment_id": experiment_id})
-        experiment = None if row is None else experiment_of(row)
-        # Absent and not the agent's look the same (A1).
-        if row is None or experiment is None or agent.agent_id not in experiment.allowed_agents:
-            raise OAuthError(
-                "invalid_authorization_details", "there is no such experiment for this agent"
-            )
-        purse = Purse(max(0, number(row, "left_cents")), max(0, number(row, "left_shots")))
-        return experiment, purse
 
 
 def _row(claims: AccessClaims, client: Client) -> dict[str, SqlValue]:

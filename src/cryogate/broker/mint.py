@@ -29,11 +29,15 @@ _MAX_AHEAD_S: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A token as it will be: the claims, the guarded insert of its row, and its event."""
+    """A token as it will be: the claims, the guarded insert of its row, and its event.
+
+    ``first`` are statements that must hold before, such as the use of another assertion.
+    """
 
     claims: AccessClaims
     insert: Statement
     event: Event
+    first: tuple[Statement, ...] = ()
 
 
 class Mint:
@@ -82,7 +86,7 @@ class Mint:
         """
         try:
             await self._store.commit(
-                UnitOfWork((client.use, draft.insert, *self._sweep()), (draft.event,))
+                UnitOfWork((client.use, *draft.first, draft.insert, *self._sweep()), (draft.event,))
             )
         except AlreadyExists as error:
             if error.guard != client.use.name:

@@ -87,6 +87,10 @@ class FollowedRevocations(RevocationView):
         for ancestor in subject.ancestors:
             if ancestor in known[RevokedKind.TOKEN]:
                 return RevokedKind.TOKEN
+        for delegator in subject.delegators:
+            entry = known[RevokedKind.AGENT].get(delegator)
+            if entry is not None and issued_ms <= entry[0]:
+                return RevokedKind.AGENT
         for kind, name in (
             (RevokedKind.AGENT, subject.agent_id),
             (RevokedKind.EXPERIMENT, subject.experiment_id),

@@ -230,6 +230,21 @@ class Client:
         """The token in hand, fetched or renewed when need be."""
         return self._transport.drive(self._session.authorize())
 
+    def delegate(self, consent: str, **bounds: Unpack[Bounds]) -> Token:
+        """A token for the sub-agent that gave ``consent`` (`Identity.consent`), for `adopt`.
+
+        ``bounds`` must be within this client's own and less in at least one; what is left out is
+        the lesser of this client's and what policy gives the sub-agent. What the sub-agent uses
+        counts against this client's token as well, and ends with it.
+
+        Raises:
+            Refused: the sub-agent may not have that much, or not at all.
+            Unavailable: no usable answer.
+        """
+        asked = {"type": "qpu_experiment", "experiment_id": self.experiment, **bounds}
+        wanted = {"authorization_details": msgspec.json.encode([asked]).decode()}
+        return self._transport.drive(self._session.delegate(consent, wanted))
+
     def adopt(self, token: Token) -> None:
         """Use a token that this client was given earlier, until it has to be renewed."""
         self._session.token = token

@@ -17,7 +17,7 @@ import msgspec
 
 from cryogate.domain.errors import Malformed
 from cryogate.tokens import dpop, keys
-from cryogate.tokens.assertion import make_assertion
+from cryogate.tokens.assertion import ACTOR_TYPE, make_assertion
 from cryogate.tokens.errors import TokenError
 
 _MAX_FILE_BYTES = 64 << 10
@@ -60,6 +60,16 @@ class Identity:
     def assertion(self, audience: str, now_ms: int) -> str:
         """A client assertion (RFC 7523 section 2.2), good once and for a minute."""
         return make_assertion(self._key, self._client_id, audience, now=now_ms // 1000)
+
+    def consent(self, audience: str, now_ms: int) -> str:
+        """An actor token (RFC 8693): this agent's consent to act for whoever it hands this to.
+
+        Good once and for a minute. It authenticates nobody, and what it leads to works only with
+        this identity's key.
+        """
+        return make_assertion(
+            self._key, self._client_id, audience, now=now_ms // 1000, typ=ACTOR_TYPE
+        )
 
     def proof(
         self, method: str, url: str, now_ms: int, token: str | None, nonce: str | None

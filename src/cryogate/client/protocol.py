@@ -34,6 +34,9 @@ ATTEMPTS = 4
 FIRST_PAUSE_S = 0.2
 TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+_ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type
+_JWT = "urn:ietf:params:oauth:token-type:jwt"
 _MARGIN_MS = 30_000
 
 
@@ -119,11 +122,37 @@ class Session:
         self.token = _token(reply, asked_ms)
         return self.token
 
-    def _exchange(self, call: Call, token: Token | None) -> Conversation:
+    def delegate(
+        self, consent: str, wanted: Mapping[str, str]
+    ) -> Generator[Send | Pause, Reply | Lost | None, Token]:
+        """A token for the sub-agent that gave ``consent``, narrower than the one in hand.
+
+        Raises:
+            Refused: the server said no.
+            Unavailable: there was no usable answer.
+        """
+        held = yield from self.authorize()
+        form = {
+            "grant_type": _EXCHANGE,
+            "subject_token": held.value,
+            "subject_token_type": _ACCESS_TOKEN,
+            "actor_token": consent,
+            "actor_token_type": _JWT,
+            **wanted,
+        }
+        asked_ms = self.now_ms()
+        reply = yield from self._exchange(Call("POST", TOKEN_PATH), None, form)
+        if reply.status != 200:
+            raise error_of(reply, (held.value, consent))
+        return _token(reply, asked_ms)
+
+    def _exchange(
+        self, call: Call, token: Token | None, form: Mapping[str, str] | None = None
+    ) -> Conversation:
         answered = False
         tries = 0
         while True:
-            reply = yield self._request(call, token)  # (2)
+            reply = yield self._request(call, token, form or self.wanted)  # (2)
             if isinstance(reply, Lost):
                 tries += 1
                 if tries >= ATTEMPTS or (reply.sent and not call.repeatable):  # (3)
@@ -139,7 +168,7 @@ class Session:
                     continue
             return reply
 
-    def _request(self, call: Call, token: Token | None) -> Send:
+    def _request(self, call: Call, token: Token | None, wanted: Mapping[str, str]) -> Send:
         url = self.origin + call.path
         target = url.split("?", 1)[0]  # RFC 9449 section 4.2: htu is without query
         now, nonce = self.now_ms(), self._nonces.get(_realm(call))
@@ -157,7 +186,7 @@ class Session:
                 "grant_type": "client_credentials",
                 "client_assertion_type": _ASSERTION_TYPE,
                 "client_assertion": self.prover.assertion(self.origin, now),
-                **self.wanted,
+                **wanted,
             }
             content, kind = urlencode(form).encode("ascii"), "application/x-www-form-urlencoded"
         if content is not None:

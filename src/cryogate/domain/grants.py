@@ -25,6 +25,19 @@ class Grant:
     max_cost_cents: int
     results: Release
 
+    def met(self, other: Grant) -> Grant:
+        """What both allow: the lesser of every bound. The experiment is this grant's."""
+        return Grant(
+            experiment_id=self.experiment_id,
+            allowed_backends=_both(self.allowed_backends, other.allowed_backends),
+            allowed_gate_set=_both(self.allowed_gate_set, other.allowed_gate_set),
+            max_shots=min(self.max_shots, other.max_shots),
+            max_total_shots=min(self.max_total_shots, other.max_total_shots),
+            max_jobs=min(self.max_jobs, other.max_jobs),
+            max_cost_cents=min(self.max_cost_cents, other.max_cost_cents),
+            results=self.results.narrowed(other.results),
+        )
+
     def within(self, wider: Grant) -> tuple[Violation, ...]:
         """Every way in which this grant is wider than ``wider``; empty when it is not."""
         found: list[Violation] = []
@@ -57,3 +70,7 @@ class Grant:
                 )
             )
         return tuple(found)
+
+
+def _both(mine: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in mine if name in theirs)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cryogate.domain.grants import Grant
 from cryogate.ports.revocations import Subject
+from cryogate.tokens.access import VerifiedToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,23 @@ class Caller:
     expires_ms: int
     grant: Grant
     actor_chain: tuple[str, ...] = ()
+    key: str | None = None
+    ancestors: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(token: VerifiedToken, grant: Grant) -> Caller:
+        """The caller that a proven token shows: the agent that acts, whoever it acts for."""
+        return Caller(
+            token.client_id,
+            token.owner,
+            token.token_id,
+            token.issued_ms,
+            token.expires_ms,
+            grant,
+            token.chain,
+            token.jkt,
+            token.ancestors,
+        )
 
     def subject(self, session_id: str | None = None) -> Subject:
         """Everything by which this caller could have been revoked."""
@@ -29,4 +47,7 @@ class Caller:
             experiment_id=self.grant.experiment_id,
             issued_ms=self.issued_ms,
             session_id=session_id,
+            key=self.key,
+            ancestors=self.ancestors,
+            delegators=self.actor_chain[:-1],
         )

@@ -191,7 +191,7 @@ class JobService:
         # (7) one transaction: it fails, and nothing happened
         hold = Hold(
             job_id, caller.grant.experiment_id, caller.token_id, request.session_id,
-            quote.bound, request.shots,
+            quote.bound, request.shots, caller.ancestors,
         )  # fmt: skip
         accept = Statement(
             "accept_job",

@@ -19,6 +19,7 @@ from cryogate.ports.budgets import BudgetView, Hold, Ledger
 from cryogate.ports.store import ReadStore, Row, SqlValue, Statement
 
 EXPERIMENT, TOKEN, SESSION = "budget.experiment", "budget.token", "budget.session"
+PARENT = "budget.parent"
 HOLD = "budget.hold"
 _MAX = 2**53 - 1
 
@@ -59,7 +60,8 @@ class SqlLedger(Ledger):
         self._store = store
 
     def reserve(self, hold: Hold, now_ms: int) -> tuple[Statement, ...]:
-        """Guards: `EXPERIMENT`, `TOKEN`, and `SESSION` where the job has one.
+        """Guards: `EXPERIMENT`, `TOKEN`, `PARENT` for the tokens that this one was delegated from,
+        and `SESSION` where the job has one.
 
         Raises:
             ValueError: a hold of negative cost or of no shots.
@@ -75,18 +77,22 @@ class SqlLedger(Ledger):
             },
             guard=EXPERIMENT,
         )
-        token = Statement(
-            "reserve_token",
-            {
-                "token_id": hold.token_id,
-                "experiment_id": hold.experiment_id,
-                "cost_cents": hold.cost.cents,
-                "shots": hold.shots,
-            },
-            guard=TOKEN,
+        # The nearest first, as everywhere: two jobs never wait for each other in a circle.
+        tokens = tuple(
+            Statement(
+                "reserve_token",
+                {
+                    "token_id": token_id,
+                    "experiment_id": hold.experiment_id,
+                    "cost_cents": hold.cost.cents,
+                    "shots": hold.shots,
+                },
+                guard=TOKEN if token_id == hold.token_id else PARENT,
+            )
+            for token_id in (hold.token_id, *hold.ancestors)
         )
         if hold.session_id is None:
-            return token, budget
+            return *tokens, budget
         session = Statement(
             "reserve_session",
             {
@@ -98,7 +104,7 @@ class SqlLedger(Ledger):
             guard=SESSION,
         )
         # The shared row comes last: its lock is held for the shortest time.
-        return token, session, budget
+        return *tokens, session, budget
 
     def settle(self, hold: Hold, actual_cents: int, now_ms: int) -> tuple[Statement, ...]:
         """Guards: `HOLD` (already settled or released, or another amount), `EXPERIMENT`.
@@ -193,7 +199,13 @@ class SqlLedger(Ledger):
         if guard == EXPERIMENT:
             found = await self._explain_experiment(hold)
         elif guard == TOKEN:
-            found = await self._explain_token(hold)
+            found = await self._explain_token(hold, hold.token_id, "this token has")
+        elif guard == PARENT:
+            found = ()
+            for token_id in hold.ancestors:
+                found += await self._explain_token(
+                    hold, token_id, "the token that this one was delegated from has"
+                )
         elif guard == SESSION:
             found = await self._explain_session(hold)
         elif guard == HOLD:
@@ -219,8 +231,8 @@ class SqlLedger(Ledger):
             found.append(Violation("budget_shots", view.left_shots, shots, hint))
         return tuple(found)
 
-    async def _explain_token(self, hold: Hold) -> tuple[Violation, ...]:
-        row = await self._store.fetch_one("token_allowance", {"token_id": hold.token_id})
+    async def _explain_token(self, hold: Hold, token_id: str, who: str) -> tuple[Violation, ...]:
+        row = await self._store.fetch_one("token_allowance", {"token_id": token_id})
         if row is None or row["experiment_id"] != hold.experiment_id:
             return (Violation("token", hold.experiment_id, None, "ask for a new token"),)
         found = []
@@ -232,7 +244,7 @@ class SqlLedger(Ledger):
             allowed, wanted = number(row, limit), number(row, used) + more
             if wanted > allowed:
                 left = max(0, allowed - wanted + more)
-                hint = f"this token has {left} left of {allowed}; ask for less or for a new token"
+                hint = f"{who} {left} left of {allowed}; ask for less or for a new token"
                 found.append(Violation(limit, allowed, wanted, hint))
         return tuple(found)
 

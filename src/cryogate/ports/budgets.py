@@ -12,7 +12,11 @@ from cryogate.ports.store import Statement
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What one job holds: the cost bound and its shots, against experiment and token."""
+    """What one job holds: the cost bound and its shots, against experiment and token.
+
+    ``ancestors`` are the tokens that this one was delegated from: a reservation counts against all
+    of them, so that work split over sub-agents meets the same cap (A7).
+    """
 
     job_id: str
     experiment_id: str
@@ -20,6 +24,7 @@ class Hold:
     session_id: str | None
     cost: Money
     shots: int
+    ancestors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cryogate.domain.errors import Unavailable
+from cryogate.tokens.access import VerifiedToken
 
 
 class StaleRevocations(Unavailable):
@@ -29,8 +30,8 @@ class RevokedKind(StrEnum):
 class Subject:
     """Everything by which a caller could have been revoked.
 
-    ``key`` is the thumbprint that the token is bound to, ``ancestors`` the ids of the tokens that
-    it was delegated from: a child is dead with any of them.
+    ``key`` is the thumbprint that the token is bound to. ``ancestors`` are the tokens that it was
+    delegated from and ``delegators`` the agents that did: a child is dead with any of them (T9).
     """
 
     token_id: str
@@ -41,6 +42,22 @@ class Subject:
     session_id: str | None = None
     key: str | None = None
     ancestors: tuple[str, ...] = ()
+    delegators: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(token: VerifiedToken) -> Subject:
+        """Everything by which ``token`` could have been revoked."""
+        return Subject(
+            token.token_id,
+            token.client_id,
+            token.owner,
+            "" if token.grant is None else token.grant.experiment_id,
+            token.issued_ms,
+            None,
+            token.jkt,
+            token.ancestors,
+            token.chain[:-1],
+        )
 
 
 class RevocationView(ABC):

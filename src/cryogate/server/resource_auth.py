@@ -54,21 +54,10 @@ class ResourceAuth:
         grant = token.grant
         if grant is None:
             raise Unauthenticated("invalid_token", "the token grants nothing here")
-        revoked = self._revocations.revoked(
-            Subject(
-                token.token_id,
-                token.subject,
-                token.owner,
-                grant.experiment_id,
-                token.issued_ms,
-                key=token.jkt,
-            )
-        )
+        revoked = self._revocations.revoked(Subject.of(token))
         if revoked is not None:
             raise Unauthenticated("revoked", f"revoked: {revoked.value}")
-        return Caller(
-            token.subject, token.owner, token.token_id, token.issued_ms, token.expires_ms, grant
-        )
+        return Caller.of(token, grant)
 
     async def operator(self, request: Request) -> Operator:
         """The operator that proved its token on this request.
@@ -83,9 +72,7 @@ class ResourceAuth:
             raise Unauthenticated("invalid_token", "the token has no admin scope")
         # An operator is no agent: only its token and the owner-wide switch can name it. The global
         # switch stops agents, not the people who must be able to turn it off again.
-        revoked = self._revocations.revoked(
-            Subject(token.token_id, token.subject, token.owner, "", token.issued_ms, key=token.jkt)
-        )
+        revoked = self._revocations.revoked(Subject.of(token))
         if revoked is not None and revoked != "all":
             raise Unauthenticated("revoked", f"revoked: {revoked.value}")
         operator = await self._find_operator(token.subject.removeprefix("operator:"))

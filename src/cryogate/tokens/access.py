@@ -42,6 +42,9 @@ class VerifiedToken:
 
     ``jkt`` is the thumbprint of the key whose possession the caller must still prove, ``ath`` the
     hash of this token that its proof must carry. Times are epoch milliseconds.
+
+    ``subject`` is on whose behalf it is, ``client_id`` who acts: two agents when it was delegated.
+    ``actors`` then names who acts now and who did before, ``ancestors`` the tokens it came from.
     """
 
     token_id: str
@@ -55,6 +58,13 @@ class VerifiedToken:
     jkt: str
     ath: str
     grant: Grant | None
+    actors: tuple[str, ...] = ()
+    ancestors: tuple[str, ...] = ()
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """Everybody in the delegation, its root first; empty when nothing was delegated."""
+        return (self.subject, *reversed(self.actors)) if self.actors else ()
 
 
 class AccessTokenVerifier:
@@ -131,6 +141,8 @@ class AccessTokenVerifier:
             jkt=claims.cnf.jkt,
             ath=b64(digest),
             grant=None if claims.exp_params is None else claims.exp_params.grant(),
+            actors=claims.actors(),
+            ancestors=claims.parents,
         )
 
     def _remember(self, digest: bytes, verified: VerifiedToken) -> None:

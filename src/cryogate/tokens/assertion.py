@@ -14,6 +14,9 @@ from cryogate.tokens.keys import SigningKey
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 TYPE: Final = "client-authentication+jwt"
+# An agent's consent to act for another (RFC 8693). Another type than an assertion, so that whoever
+# is handed it cannot authenticate by it.
+ACTOR_TYPE: Final = "actor+jwt"
 MAX_LIFE_S: Final = 300
 
 
@@ -25,8 +28,9 @@ def make_assertion(
     now: int,
     life_s: int = 60,
     jti: str | None = None,
+    typ: str = TYPE,
 ) -> str:
-    """An assertion for one token request.
+    """An assertion for one token request, or with ``typ`` `ACTOR_TYPE` an actor token.
 
     ``now`` is in epoch seconds, ``audience`` the issuer or its token endpoint, ``life_s`` at most
     `MAX_LIFE_S`. ``jti`` is fresh and random unless given; each is good once.
@@ -39,4 +43,4 @@ def make_assertion(
         iat=now,
         jti=jti or secrets.token_urlsafe(16),
     )
-    return jws.sign(key, {"typ": TYPE, "kid": key.kid}, claims.encode())
+    return jws.sign(key, {"typ": typ, "kid": key.kid}, claims.encode())

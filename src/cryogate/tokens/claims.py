@@ -10,6 +10,7 @@ ignore can widen what one may do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -27,6 +28,8 @@ Short = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Name = Annotated[str, msgspec.Meta(pattern=r"\A[a-z][a-z0-9_]{0,31}\Z")]
 Thumbprint = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{43}\Z")]
 Backends = Annotated[tuple[Text, ...], msgspec.Meta(max_length=64)]
+MAX_PARENTS: Final = 8
+Parents = Annotated[tuple[Text, ...], msgspec.Meta(max_length=MAX_PARENTS)]
 Gates = Annotated[tuple[Name, ...], msgspec.Meta(max_length=256)]
 
 
@@ -82,10 +85,21 @@ class Confirmation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jkt: Thumbprint
 
 
+class Actor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """``act`` of RFC 8693 section 4.1: who acts now, and nested in it who acted before."""
+
+    sub: Text
+    act: Actor | None = None
+
+
 class AccessClaims(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
 ):
-    """An access token (RFC 9068). An operator's has a scope and no ``exp_params``."""
+    """An access token (RFC 9068). An operator's has a scope and no ``exp_params``.
+
+    A delegated one has ``act``, and in ``parents`` the ids of the tokens that it came from, nearest
+    first: one for every agent in the chain before the one that acts.
+    """
 
     iss: Text
     sub: Text
@@ -98,6 +112,16 @@ class AccessClaims(
     scope: str
     cnf: Confirmation
     exp_params: ExpParams | None = None
+    act: Actor | None = None
+    parents: Parents = ()
+
+    def actors(self) -> tuple[str, ...]:
+        """Who is named in ``act``, the one that acts now first; nobody unless delegated."""
+        found, actor = list[str](), self.act
+        while actor is not None:
+            found.append(actor.sub)
+            actor = actor.act
+        return tuple(found)
 
     def encode(self) -> bytes:
         """JSON bytes to be signed."""
@@ -135,6 +159,18 @@ class ProofClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         return _encoder.encode(self)
 
 
+def actor_claim(actors: Sequence[str]) -> dict[str, object]:
+    """``act`` for who acts now and who did before, nearest first."""
+    [first, *earlier] = actors
+    return {"sub": first} if not earlier else {"sub": first, "act": actor_claim(earlier)}
+
+
+def actor_of(actors: Sequence[str]) -> Actor:
+    """`actor_claim` as the type it is in a token."""
+    [first, *earlier] = actors
+    return Actor(first, actor_of(earlier) if earlier else None)
+
+
 _encoder: Final = msgspec.json.Encoder()
 _access: Final = msgspec.json.Decoder(AccessClaims)
 _assertion: Final = msgspec.json.Decoder(AssertionClaims)
@@ -150,6 +186,10 @@ def read_access(payload: bytes) -> AccessClaims:
     claims = parse_as(payload, _access)
     if not is_minted(claims.jti, TOKEN):
         raise MalformedToken("jti is not a token id")
+    if len(claims.actors()) != len(claims.parents):
+        raise MalformedToken("act and parents are not of one length")
+    if claims.act is not None and claims.act.sub != claims.client_id:
+        raise MalformedToken("a delegated token is its actor's")
     return claims
 
 

@@ -75,6 +75,9 @@ class Identity:
                 denials=ground.denials,
                 default_ttl_s=config.tokens.default_ttl_s,
                 max_ttl_s=config.tokens.max_ttl_s,
+                view=self.revocations,
+                tokens=verifiers[0],
+                max_depth=config.tokens.max_delegation_depth,
             ),
             revocations=RevocationService(
                 store, self.revocations, clock, clients, verifiers, self.replicas

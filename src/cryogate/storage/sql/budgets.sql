@@ -50,8 +50,15 @@ UPDATE budgets SET held_cents = held_cents - :cost_cents, spent_cents = spent_ce
 WHERE experiment_id = :experiment_id AND currency = :currency
   AND held_cents >= :cost_cents AND held_shots >= :shots
 
+-- What was reserved on a token was reserved on every token that it was delegated from.
 -- name: settle_token
-UPDATE tokens SET used_cents = used_cents - :cost_cents + :actual_cents WHERE token_id = :token_id
+UPDATE tokens SET used_cents = used_cents - :cost_cents + :actual_cents
+WHERE token_id IN (
+  WITH RECURSIVE up (token_id, parent_token_id) AS (
+    SELECT token_id, parent_token_id FROM tokens WHERE token_id = :token_id
+    UNION
+    SELECT t.token_id, t.parent_token_id FROM up JOIN tokens t ON t.token_id = up.parent_token_id)
+  SELECT token_id FROM up)
 
 -- name: release_hold
 UPDATE jobs SET hold = 'released'
@@ -66,7 +73,12 @@ WHERE experiment_id = :experiment_id AND currency = :currency
 -- name: release_token
 UPDATE tokens SET used_jobs = used_jobs - 1, used_shots = used_shots - :shots,
                   used_cents = used_cents - :cost_cents
-WHERE token_id = :token_id
+WHERE token_id IN (
+  WITH RECURSIVE up (token_id, parent_token_id) AS (
+    SELECT token_id, parent_token_id FROM tokens WHERE token_id = :token_id
+    UNION
+    SELECT t.token_id, t.parent_token_id FROM up JOIN tokens t ON t.token_id = up.parent_token_id)
+  SELECT token_id FROM up)
 
 -- name: release_session
 UPDATE sessions SET used_jobs = used_jobs - 1 WHERE session_id = :session_id

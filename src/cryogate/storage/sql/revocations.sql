@@ -79,6 +79,12 @@ SELECT made.rev_seq
 FROM made, pg_notify('cryogate_revocations',
   json_build_array(made.rev_seq, made.kind, made.subject, made.created_ms, made.until_ms)::text) told
 
+-- A delegation under way holds its parent's row, so this waits for it; a later one finds the mark.
+-- name: mark_tokens_of_key
+UPDATE tokens SET revoked_ms = :created_ms
+WHERE (confirmation = :kid OR client_kid = :kid) AND revoked_ms IS NULL
+  AND (CAST(:client_id AS TEXT) IS NULL OR agent_id = :client_id)
+
 -- Tokens delegated from what is being revoked, at any depth: a child dies with its parent (T9).
 -- A delegation under way holds a lock on its parent and on the parent's agent and key, which the
 -- statements before this one needed too, so it is here or it will find its parent dead.

@@ -44,6 +44,61 @@ WHERE a.agent_id = :client_id AND a.active = 1
   AND e.opens_ms <= :now_ms AND e.closes_ms >= :expires_ms
 FOR SHARE
 
+-- A sub-agent's token. What must still be good besides: the token it comes from and the agent that
+-- delegates, under locks that their revocation needs too (T9).
+-- name: delegated_token_insert [sqlite]
+INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
+                    exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
+                    used_jobs, used_shots, used_cents, client_kid, parent_token_id)
+SELECT :token_id, a.agent_id, a.owner, e.experiment_id, :issued_ms, :expires_ms, :confirmation,
+       :exp_params, :policy_digest, :max_jobs, :max_total_shots, :max_cost_cents, 0, 0, 0, k.kid,
+       p.token_id
+FROM agents a, client_keys k, experiments e, tokens p, agents d
+WHERE a.agent_id = :client_id AND a.active = 1
+  AND k.client_id = a.agent_id AND k.kid = :client_kid
+  AND d.agent_id = :parent_id AND d.active = 1
+  AND p.token_id = :parent_token_id AND p.agent_id = d.agent_id AND p.revoked_ms IS NULL
+  AND p.expires_ms >= :expires_ms AND p.experiment_id = e.experiment_id
+  AND e.experiment_id = :experiment_id AND e.closed = 0
+  AND e.opens_ms <= :now_ms AND e.closes_ms >= :expires_ms
+  AND NOT EXISTS (
+    SELECT 1 FROM revocations r
+    WHERE r.until_ms > :now_ms
+      AND ((r.kind = 'token' AND r.subject = p.token_id)
+        OR (r.kind = 'key' AND r.subject IN (p.confirmation, p.client_kid, k.kid))
+        OR (r.created_ms >= p.issued_ms
+            AND ((r.kind = 'agent' AND r.subject = p.agent_id)
+              OR (r.kind = 'owner' AND r.subject = p.owner)
+              OR (r.kind = 'experiment' AND r.subject = p.experiment_id)
+              OR r.kind = 'all'))))
+
+-- name: delegated_token_insert [postgres]
+INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
+                    exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
+                    used_jobs, used_shots, used_cents, client_kid, parent_token_id)
+SELECT :token_id, a.agent_id, a.owner, e.experiment_id, :issued_ms, :expires_ms, :confirmation,
+       :exp_params, :policy_digest, :max_jobs, :max_total_shots, :max_cost_cents, 0, 0, 0, k.kid,
+       p.token_id
+FROM agents a, client_keys k, experiments e, tokens p, agents d
+WHERE a.agent_id = :client_id AND a.active = 1
+  AND k.client_id = a.agent_id AND k.kid = :client_kid
+  AND d.agent_id = :parent_id AND d.active = 1
+  AND p.token_id = :parent_token_id AND p.agent_id = d.agent_id AND p.revoked_ms IS NULL
+  AND p.expires_ms >= :expires_ms AND p.experiment_id = e.experiment_id
+  AND e.experiment_id = :experiment_id AND e.closed = 0
+  AND e.opens_ms <= :now_ms AND e.closes_ms >= :expires_ms
+  AND NOT EXISTS (
+    SELECT 1 FROM revocations r
+    WHERE r.until_ms > :now_ms
+      AND ((r.kind = 'token' AND r.subject = p.token_id)
+        OR (r.kind = 'key' AND r.subject IN (p.confirmation, p.client_kid, k.kid))
+        OR (r.created_ms >= p.issued_ms
+            AND ((r.kind = 'agent' AND r.subject = p.agent_id)
+              OR (r.kind = 'owner' AND r.subject = p.owner)
+              OR (r.kind = 'experiment' AND r.subject = p.experiment_id)
+              OR r.kind = 'all'))))
+FOR SHARE
+
 -- name: operator_token_insert [sqlite]
 INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
                     exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
