@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -28,7 +28,7 @@ class NewAgent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     agent_id: str
     owner: str
     tier: str = "sandbox"
-    stage: Stage = Stage.SIMULATOR
+    stage: Literal["simulator"] = "simulator"
     roles: Annotated[tuple[Role, ...], msgspec.Meta(max_length=8)] = (Role.SUBMIT_ONLY,)
     attributes: dict[str, Scalar] = {}
     jwk: dict[str, str]
@@ -98,7 +98,6 @@ class RegistryRoutes:
             agent_id=new.agent_id,
             owner=new.owner,
             tier=new.tier,
-            stage=new.stage,
             roles=new.roles,
             attributes=new.attributes,
             jwk=new.jwk,
