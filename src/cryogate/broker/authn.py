@@ -132,12 +132,12 @@ class ClientAuthenticator:
         if form.get("grant_type") == JWT_BEARER:
             return await self._federated(form)
         if "client_assertion" in form or "client_assertion_type" in form:
+            if form.get("client_assertion_type") != ASSERTION_TYPE:
+                raise _nothing_sent()
             return await self._by_assertion(form, endpoint, _TYPES)
         if peer is not None and "client_id" in form:
             return await self._by_certificate(form["client_id"], peer)
-        raise OAuthError(
-            "invalid_request", f"authenticate with client_assertion_type {ASSERTION_TYPE}"
-        )
+        raise _nothing_sent()
 
     async def _federated(self, form: Mapping[str, str]) -> Client:
         agent = await self._agent(form.get("client_id", ""))
@@ -201,6 +201,8 @@ class ClientAuthenticator:
     async def _by_assertion(
         self, form: Mapping[str, str], endpoint: str, types: Collection[str]
     ) -> Client:
+        if "client_assertion" not in form:
+            raise _nothing_sent()
         try:
             header, parts = jws.parse(form["client_assertion"])  # (1)
             claims = read_assertion(parts.payload)
@@ -275,3 +277,9 @@ class ClientAuthenticator:
         else:
             return
         raise Impostor(claims.sub, problem)
+
+
+def _nothing_sent() -> OAuthError:
+    return OAuthError(
+        "invalid_request", f"authenticate with client_assertion_type {ASSERTION_TYPE}"
+    )

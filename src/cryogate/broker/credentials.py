@@ -11,9 +11,11 @@ two agents never share one. Removing it ends the tokens that were got by it.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -22,7 +24,7 @@ import msgspec
 from cryogate.broker.client_keys import MAX_KEYS, registry_event
 from cryogate.broker.federation import Federated, check_rule
 from cryogate.broker.rows import agent_of, number, text
-from cryogate.domain.errors import Conflict, Malformed, NotFound
+from cryogate.domain.errors import Conflict, Malformed, NotFound, Unavailable
 from cryogate.ports.clock import Clock
 from cryogate.ports.store import (
     AlreadyExists,
@@ -70,6 +72,8 @@ class NamedCertificate(
         return given[0] if len(given) == 1 else None
 
 
+log = logging.getLogger("cryogate.broker")
+
 Credential = OwnCertificate | NamedCertificate | Federated
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 _decoder: Final[msgspec.json.Decoder[Credential]] = msgspec.json.Decoder(Credential)
@@ -101,10 +105,36 @@ async def held_by(store: ReadStore, client_id: str) -> Sequence[Held]:
 
 
 class Credentials:
-    """Registers credentials. ``actor`` is the operator who asks. `ClientKeys.remove` removes."""
+    """Registers credentials. ``actor`` is the operator who asks. `ClientKeys.remove` removes.
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+    ``trust`` is told of self-signed certificates, for TLS must take them in handshakes.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, trust: Callable[[Iterable[bytes]], None] | None = None
+    ) -> None:
+        self._store, self._clock, self._trust = store, clock, trust
+
+    async def follow(self, every_s: float) -> None:
+        """Take certificates in handshakes that were registered, here or by another process."""
+        while True:
+            try:
+                await self.refresh()
+            except Unavailable:
+                log.warning("the registered certificates cannot be read", exc_info=True)
+            await asyncio.sleep(every_s)
+
+    async def refresh(self) -> None:
+        """Read the registered certificates now.
+
+        Raises:
+            Unavailable: the store did not answer.
+        """
+        if self._trust is None:
+            return
+        rows = await self._store.fetch("certificates_registered", {})
+        held = (_decoder.decode(text(row, "jwk")) for row in rows)
+        self._trust(base64.b64decode(c.der) for c in held if isinstance(c, OwnCertificate))
 
     async def list(self, client_id: str) -> Sequence[Held]:
         """As `held_by`."""
@@ -147,6 +177,8 @@ class Credentials:
                 "key_refused",
                 f"the credential is another client's, or there are {MAX_KEYS} already",
             ) from None
+        if isinstance(credential, OwnCertificate):
+            await self.refresh()
         return Held(kid, credential, now_ms)
 
 

@@ -35,6 +35,7 @@ from cryogate.wiring.policy import Policies
 from cryogate.wiring.road import Road
 
 log = logging.getLogger("cryogate")
+_CERTIFICATES_S = 2.0
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -75,6 +76,7 @@ class Deployment:
         await self.audit.start()
         self._exit.push_async_callback(self.audit.close)
         await self.identity.revocations.refresh()
+        await self.identity.credentials.refresh()
 
     def app(self) -> ASGIApp:
         """The ASGI application; call after `open`."""
@@ -125,6 +127,8 @@ class Deployment:
         self._run(follow, "revocations")
         self._run(self.policies.follow(), "policy")
         self._run(dispatcher.run(), "dispatcher")
+        if ground.tls is not None:
+            self._run(self.identity.credentials.follow(_CERTIFICATES_S), "certificates")
 
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)

@@ -54,6 +54,7 @@ INSERT INTO client_keys (client_id, kid, kind, jwk, created_ms)
 SELECT :client_id, :kid, :kind, :jwk, :created_ms
 WHERE NOT EXISTS (SELECT 1 FROM client_keys WHERE kid = :kid AND client_id <> :client_id)
   AND (SELECT COUNT(*) FROM client_keys WHERE client_id = :client_id) < :max_keys
+  AND NOT EXISTS (SELECT 1 FROM revocations WHERE kind = 'key' AND subject = :kid)
 
 -- name: client_credentials_by_client
 SELECT kid, jwk, created_ms FROM client_keys
