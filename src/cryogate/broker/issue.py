@@ -120,7 +120,7 @@ class TokenService:
                 max_depth=max_depth,
             )
         delegates = (exchange.GRANT_TYPE,) if self._delegation is not None else ()
-        self._grant_types = ("client_credentials", JWT_BEARER, *delegates)
+        self.grant_types = ("client_credentials", JWT_BEARER, *delegates)
 
     async def token(
         self,
@@ -138,9 +138,9 @@ class TokenService:
             OAuthError: the refusal to be sent.
             Unavailable: something that must answer did not, so nothing was issued.
         """
-        if form.get("grant_type") not in self._grant_types:
+        if form.get("grant_type") not in self.grant_types:
             raise OAuthError(
-                "unsupported_grant_type", f"grant_type is one of {', '.join(self._grant_types)}"
+                "unsupported_grant_type", f"grant_type is one of {', '.join(self.grant_types)}"
             )
         try:
             client = await self._clients.authenticate(form, token_endpoint, peer)  # (0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -54,6 +55,7 @@ class OAuthRoutes:
         clock: Clock,
         issuer: str,
         peers: PeerCertificates,
+        tls_methods: Sequence[str] = (),
         replicas: Replicas | None = None,
     ) -> None:
         self._tokens = tokens
@@ -65,6 +67,7 @@ class OAuthRoutes:
         self._clock = clock
         self._issuer = issuer
         self._peers = peers
+        self._metadata = metadata(issuer, tokens.grant_types, tls_methods)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The OAuth endpoints authenticate their clients by themselves (RFC 7523)."""
@@ -133,7 +136,7 @@ class OAuthRoutes:
 
     async def metadata(self, request: Request) -> Response:
         """RFC 8414."""
-        return reply(metadata(self._issuer), headers={"cache-control": "public, max-age=60"})
+        return reply(self._metadata, headers={"cache-control": "public, max-age=60"})
 
     # -- for operators ---------------------------------------------------------------------
 

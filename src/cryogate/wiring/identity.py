@@ -11,6 +11,7 @@ from cryogate.broker.federation import Federation
 from cryogate.broker.introspect import Introspection
 from cryogate.broker.issue import TokenService
 from cryogate.broker.keys import KeyRing
+from cryogate.broker.metadata import SELF_SIGNED, TLS_CLIENT_AUTH
 from cryogate.broker.registry import Registry
 from cryogate.broker.replicas import Replicas
 from cryogate.broker.revocation_view import FollowedRevocations
@@ -114,6 +115,7 @@ class Identity:
             clock=clock,
             issuer=base_url,
             peers=peers,
+            tls_methods=_tls_methods(config),
             replicas=self.replicas,
         )
         self._registry_routes = RegistryRoutes(
@@ -125,6 +127,14 @@ class Identity:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What the broker serves."""
         return (*self._oauth.endpoints(), *self._registry_routes.endpoints())
+
+
+def _tls_methods(config: Config) -> tuple[str, ...]:
+    """The ways of RFC 8705 that are open: certificates must be able to arrive."""
+    server = config.server
+    if server.client_certs == "off" and not server.proxies:
+        return ()
+    return (TLS_CLIENT_AUTH, SELF_SIGNED) if server.client_ca else (SELF_SIGNED,)
 
 
 def _authorities(config: Config) -> Authorities | None:

@@ -26,7 +26,8 @@ class Numbered:
 
     def grant(self, audience: str, now_ms: int) -> dict[str, str]:
         self.made += 1
-        return {"client_assertion": f"assertion {self.made} for {audience}"}
+        grant = {"grant_type": "client_credentials"}
+        return {**grant, "client_assertion": f"assertion {self.made} for {audience}"}
 
     def proof(
         self, method: str, url: str, now_ms: int, token: str | None, nonce: str | None
