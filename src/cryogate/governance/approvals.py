@@ -51,7 +51,7 @@ class ApprovalRules:
     """
 
     ttl_ms: int = DAY_MS
-    prompt_after_ms: int = DAY_MS
+    prompt_after_ms: int = DAY_MS // 6
     max_pending: int = 20
     job: Demand = ONE
     second_person_cents: int | None = None

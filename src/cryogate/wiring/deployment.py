@@ -33,9 +33,9 @@ from cryogate.wiring.ground import Ground
 from cryogate.wiring.identity import Identity
 from cryogate.wiring.policy import Policies
 from cryogate.wiring.road import Road
+from cryogate.wiring.telling import Telling
 
 log = logging.getLogger("cryogate")
-_CERTIFICATES_S = 2.0
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -50,6 +50,7 @@ class Deployment:
         self.identity = Identity(self.ground)
         self.governance = Governance(self.ground)
         self.road = Road(self.ground, self.governance, self.identity.revocations)
+        self.telling = Telling(self.ground)
         self._ops = OpsRoutes({"database": self._probe_store, "log": self._probe_log}, __version__)
         self.audit: AuditLog | None = None
         self._tasks: list[asyncio.Task[Any]] = []
@@ -76,7 +77,6 @@ class Deployment:
         await self.audit.start()
         self._exit.push_async_callback(self.audit.close)
         await self.identity.revocations.refresh()
-        await self.identity.credentials.refresh()
 
     def app(self) -> ASGIApp:
         """The ASGI application; call after `open`."""
@@ -127,8 +127,9 @@ class Deployment:
         self._run(follow, "revocations")
         self._run(self.policies.follow(), "policy")
         self._run(dispatcher.run(), "dispatcher")
-        if ground.tls is not None:
-            self._run(self.identity.credentials.follow(_CERTIFICATES_S), "certificates")
+        self._run(self.telling.prompter.run(), "reminders")
+        if self.telling.outbox is not None:
+            self._run(self.telling.outbox.run(), "outbox")
 
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)

@@ -24,10 +24,9 @@ class Numbered:
     client_id: str = "agent-a"
     made: int = 0
 
-    def grant(self, audience: str, now_ms: int) -> dict[str, str]:
+    def assertion(self, audience: str, now_ms: int) -> str:
         self.made += 1
-        grant = {"grant_type": "client_credentials"}
-        return {**grant, "client_assertion": f"assertion {self.made} for {audience}"}
+        return f"assertion {self.made} for {audience}"
 
     def proof(
         self, method: str, url: str, now_ms: int, token: str | None, nonce: str | None

@@ -1,0 +1,218 @@
+"""The outbox: what the log says is told to people, each thing at least once.
+
+(1) The log is the source. A reader follows it by ``seq``, which has no gaps and no late
+    arrivals, and writes the messages in the same unit of work that moves its place. So nothing
+    is written on a request, nothing is lost by a crash, and of several readers one wins.
+(2) A message is claimed before it is sent, by a guarded update that moves its next try. Who
+    crashes with a claim loses it when that time comes; a repetition has the same id.
+(3) What failed is tried again, later and later, up to `MAX_ATTEMPTS`; then it is dead, and an
+    event says so.
+(4) A request for a decision that has been taken meanwhile is dropped, not sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cryogate.domain.approvals import ApprovalState
+from cryogate.domain.errors import Unavailable
+from cryogate.domain.events import Event, Outcome
+from cryogate.governance.approval_desk import seen_at
+from cryogate.governance.approval_rows import record
+from cryogate.governance.messages import (
+    approval_data,
+    approval_facts,
+    approval_title,
+    event_facts,
+    quoted,
+)
+from cryogate.governance.rows import number, text
+from cryogate.ports.channels import ASKS, URGENT, Channel, Message, NotSent
+from cryogate.ports.clock import Clock
+from cryogate.ports.store import GuardFailed, Row, SqlValue, Statement, Store, UnitOfWork
+
+log = logging.getLogger("cryogate.outbox")
+CURSOR = "outbox"
+MAX_ATTEMPTS = 14
+LEASE_MS = 60_000
+KEEP_MS = 30 * 24 * 3600 * 1000
+_FIRST_WAIT_MS, _LONGEST_WAIT_MS = 5_000, 3_600_000
+_BATCH, _AT_ONCE, _SPAN = 100, 20, 5_000
+
+
+class Outbox:
+    """Follows the log and delivers. ``console`` is the URL under which people decide."""
+
+    def __init__(
+        self, store: Store, clock: Clock, channels: Sequence[Channel], console: str
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._channels: Mapping[str, Channel] = {c.name: c for c in channels}
+        if len(self._channels) != len(channels):
+            raise ValueError("two channels have one name")
+        self._console = console
+
+    async def run(self, interval_s: float = 1.0) -> None:
+        """Follow and deliver until cancelled."""
+        begun = False
+        while True:
+            try:
+                if not begun:
+                    await self.begin()
+                    begun = True
+                while await self.follow_once():
+                    pass
+                while await self.deliver_once():
+                    pass
+            except Unavailable:
+                log.warning("the outbox cannot be read or written", exc_info=True)
+            await asyncio.sleep(interval_s)
+
+    async def begin(self) -> None:
+        """Take a place in the log, if this deployment has none yet."""
+        await self._commit(Statement("cursor_begin", {"name": CURSOR}, rows=None))
+
+    # -- (1) -------------------------------------------------------------------------------
+
+    async def follow_once(self) -> bool:
+        """Read on; whether there was anything to read."""
+        place = await self._store.fetch_one("cursor_of", {"name": CURSOR})
+        end = await self._store.fetch_one("log_end", {})
+        if place is None or end is None:
+            return False
+        first = number(place, "position")
+        past = min(number(end, "size"), first + _SPAN)
+        if past <= first:
+            return False
+        rows = await self._store.fetch("events_to_tell", {"first": first, "past": past})
+        if len(rows) > _BATCH:
+            rows = rows[:_BATCH]
+            past = number(rows[-1], "seq") + 1
+        move: dict[str, SqlValue] = {"name": CURSOR, "position": past, "seen": first}
+        statements = [Statement("cursor_move", move, guard=CURSOR)]
+        for row in rows:
+            statements += self._entries(json.loads(text(row, "body")))
+        try:
+            await self._commit(*statements)
+        except GuardFailed:
+            return False  # another replica has read this far
+        return True
+
+    def _entries(self, event: Mapping[str, Any]) -> Sequence[Statement]:
+        kind = str(event["action"])
+        about = str(event.get("approval_id") or event.get("agent_id") or "")
+        now_ms = self._clock.now_ms()
+        body = json.dumps(event, sort_keys=True)
+        return [
+            Statement(
+                "outbox_add",
+                {"channel": n, "about": about, "kind": kind, "body": body, "now_ms": now_ms},
+            )
+            for n, channel in self._channels.items()
+            if channel.wants(kind)
+        ]
+
+    # -- (2) to (4) ------------------------------------------------------------------------
+
+    async def deliver_once(self) -> bool:
+        """Send what is due; whether anything was."""
+        now_ms = self._clock.now_ms()
+        rows = await self._store.fetch("outbox_due", {"now_ms": now_ms, "limit": _AT_ONCE})
+        await asyncio.gather(*(self._deliver(row) for row in rows))
+        if not rows:
+            await self._commit(
+                Statement("outbox_prune", {"before_ms": now_ms - KEEP_MS}, rows=None)
+            )
+        return bool(rows)
+
+    async def _deliver(self, row: Row) -> None:
+        mine = number(row, "attempts") + 1
+        key: dict[str, SqlValue] = {"message_id": number(row, "message_id")}
+        claim = {**key, "attempts": mine - 1, "lease_ms": self._clock.now_ms() + LEASE_MS}
+        try:
+            await self._commit(Statement("outbox_claim", claim))
+        except GuardFailed:
+            return  # another replica has it
+        key["attempts"] = mine
+        channel = self._channels.get(text(row, "channel"))
+        message = None if channel is None else await self._message(row, mine)
+        if channel is None or message is None:
+            await self._done(key, "dropped", None)
+            return
+        try:
+            async with asyncio.timeout(LEASE_MS / 2000):
+                await channel.send(message)
+        except (NotSent, TimeoutError) as error:
+            await self._failed(row, key, mine, str(error) or "no answer in time")
+            return
+        await self._done(key, "sent", None)
+
+    async def _failed(self, row: Row, key: Mapping[str, SqlValue], tried: int, why: str) -> None:
+        log.warning("message %s to %s: %s", row["message_id"], row["channel"], why)
+        if tried >= MAX_ATTEMPTS:
+            event = Event(
+                timestamp_ms=self._clock.now_ms(),
+                action="message.undeliverable",
+                outcome=Outcome.FAILURE,
+                decision_reasons=(f"channel:{row['channel']}", f"kind:{row['kind']}"),
+            )
+            # a message about undeliverable messages that cannot be delivered says no more
+            events = () if row["kind"] == event.action else (event,)
+            await self._done(key, "dead", why[:200], events)
+            return
+        wait_ms = min(_LONGEST_WAIT_MS, _FIRST_WAIT_MS << (tried - 1))
+        due_ms = self._clock.now_ms() + int(wait_ms * random.uniform(0.75, 1.25))  # noqa: S311
+        params = {**key, "due_ms": due_ms, "trouble": why[:200]}
+        await self._commit(Statement("outbox_retry", params, rows=None))
+
+    async def _done(
+        self,
+        key: Mapping[str, SqlValue],
+        state: str,
+        trouble: str | None,
+        events: tuple[Event, ...] = (),
+    ) -> None:
+        params = {**key, "state": state, "trouble": trouble, "now_ms": self._clock.now_ms()}
+        await self._store.commit(UnitOfWork((Statement("outbox_done", params, rows=None),), events))
+
+    async def _message(self, row: Row, attempt: int) -> Message | None:
+        """The message as it is true now; None when it is not any more (4)."""
+        kind, about = text(row, "kind"), text(row, "about")
+        event = json.loads(text(row, "body"))
+        message_id = f"msg-{row['message_id']}"
+        created_ms = number(row, "created_ms")
+        urgent = kind in URGENT
+        if not kind.startswith("approval."):
+            return Message(
+                message_id, kind, about, f"{kind} {about}".strip(), event_facts(event), "",
+                f"{self._console}/alerts", created_ms, attempt, urgent, {"event": kind},
+            )  # fmt: skip
+        stored = await self._store.fetch_one("approval_by_id", {"approval_id": about})
+        if stored is None:
+            return None
+        found = seen_at(record(stored), self._clock.now_ms())
+        if kind in ASKS and found.approval.state is not ApprovalState.PENDING:
+            return None
+        votes = await self._store.fetch("approval_votes", {"approval_id": about})
+        return Message(
+            message_id=message_id,
+            kind=kind,
+            about=about,
+            title=approval_title(kind, found),
+            facts=approval_facts(found, len(votes)),
+            quote=quoted(found.approval.reason) if found.approval.requested_by else "",
+            url=f"{self._console}/approvals/{about}",
+            created_ms=created_ms,
+            attempt=attempt,
+            urgent=urgent,
+            data=approval_data(kind, found),
+        )
+
+    async def _commit(self, *statements: Statement) -> None:
+        await self._store.commit(UnitOfWork(statements))
