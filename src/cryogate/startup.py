@@ -24,6 +24,7 @@ from cryogate.domain.errors import Conflict, CryogateError
 from cryogate.policies import shipped_bundle
 from cryogate.policies.local_key import open_signer
 from cryogate.server.connections import ConnectionLimits, Watch
+from cryogate.server.tls import with_certificates
 from cryogate.tokens.keys import generate
 from cryogate.wiring import Deployment
 
@@ -131,16 +132,19 @@ async def _serve(config: Config, listener: socket.socket) -> None:
     deployment = Deployment(config, base_url)
     await deployment.open()
     await first_operator(deployment.identity.registry, config.state)
+    tls, protocol = deployment.ground.tls, Watch(_connection_limits(config)).protocol()
     server = _Server(
         uvicorn.Config(
             deployment.app(),
-            http=Watch(_connection_limits(config)).protocol(),
+            http=protocol if tls is None else with_certificates(protocol),
+            ssl_context_factory=None if tls is None else lambda *_: tls.context,
+            # the peer is who it is: a header must not make it a proxy (T6)
+            proxy_headers=False,
             ws="none",
             access_log=False,
             log_config=None,
             server_header=False,
             date_header=False,
-            proxy_headers=False,
             timeout_keep_alive=30,
         ),
         config,

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jws as jose_jws
 from joserfc.jwk import ECKey
-from tests.support.tokens import ISSUER, Wire, compact
+from tests.support.tokens import ISSUER, URL, Wire, compact
 
 from cryogate.tokens.encoding import b64
 from cryogate.tokens.errors import (
@@ -22,6 +22,7 @@ from cryogate.tokens.errors import (
     TokenError,
     WrongToken,
 )
+from cryogate.tokens.guard import ResourceGuard
 from cryogate.tokens.keys import generate
 
 
@@ -135,6 +136,37 @@ def test_exactly_our_issuer(iss: Any) -> None:
         wire.tokens.verify(wire.token(iss=iss))
 
 
+@pytest.mark.attack("T5")
+@pytest.mark.parametrize("cnf", [..., None])
+def test_a_token_bound_to_nothing_needs_a_setting_with_insecure_in_its_name(cnf: Any) -> None:
+    wire = Wire()
+    token = wire.token(cnf=cnf)
+    with pytest.raises(WrongToken):
+        wire.tokens.verify(token)
+    bearer = ResourceGuard(wire.verifier(insecure_bearer=True), wire.proofs)
+    held, proof = bearer.check([f"Bearer {token}"], [], method="POST", url=URL)
+    assert (held.subject, proof) == ("a1", None)
+    bound = wire.token()  # and even there, what is bound stays bound
+    with pytest.raises(WrongToken):
+        bearer.check([f"Bearer {bound}"], [], method="POST", url=URL)
+
+
+@pytest.mark.attack("T6")
+def test_a_certificates_token_is_good_on_that_certificates_connections_only() -> None:
+    wire = Wire()
+    token = wire.token(cnf={"x5t#S256": "A" * 43})
+    guard = ResourceGuard(wire.tokens, wire.proofs)
+    bearer = [f"Bearer {token}"]
+    held, _ = guard.check(bearer, [], method="POST", url=URL, certificate=lambda: "A" * 43)
+    assert held.x5t == "A" * 43
+    for shown in ("B" * 43, "", None):
+        other = iter([shown]).__next__
+        with pytest.raises(WrongToken):
+            guard.check(bearer, [], method="POST", url=URL, certificate=other)
+    with pytest.raises(WrongToken):
+        guard.check([f"DPoP {token}"], [wire.proof()], method="POST", url=URL)
+
+
 @pytest.mark.attack("T12")
 def test_the_last_millisecond_and_the_first_one_after() -> None:
     wire = Wire()
@@ -164,7 +196,7 @@ def test_a_token_of_the_future_waits() -> None:
     [
         {"exp": "2000000000"}, {"exp": 2e9}, {"exp": True}, {"exp": None}, {"exp": ...},
         {"exp": -1}, {"exp": 10**30}, {"iat": 1.5}, {"iat": ...}, {"jti": "1"}, {"jti": ...},
-        {"sub": ""}, {"sub": 1}, {"cnf": {}}, {"cnf": ...}, {"cnf": {"jkt": "short"}},
+        {"sub": ""}, {"sub": 1}, {"cnf": {}}, {"cnf": {"x5t": "A" * 43}}, {"cnf": {"jkt": "short"}},
         {"cnf": {"jkt": "A" * 43, "x5t#S256": "A" * 43}}, {"scope": None}, {"admin": True},
         {"exp_params": {}}, {"exp_params": None}, {"exp_params": []}, {"act": {"sub": "x"}},
     ],

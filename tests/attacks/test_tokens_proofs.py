@@ -252,7 +252,7 @@ def test_token_and_proof_together() -> None:
     guard = ResourceGuard(wire.tokens, wire.proofs)
     token = wire.token()
     authorization, proofs = _headers(wire, token)
-    assert guard.check(authorization, proofs, method="POST", url=URL).subject == "a1"
+    assert guard.check(authorization, proofs, method="POST", url=URL)[0].subject == "a1"
     with pytest.raises(ReplayedProof):
         guard.check(authorization, proofs, method="POST", url=URL)
 

@@ -146,8 +146,10 @@ async def test_the_log_is_folded_into_the_file_while_work_goes_on(
 async def test_a_program_error_in_a_batch_still_answers(sqlite_database: SqliteDatabase) -> None:
     store = sqlite_database.store()
     await store.open()
-    assert store._writer is not None
-    store._writer.close()
+    assert store._commits is not None
+    writing = store._commits._writer
+    assert writing is not None
+    writing.close()
     with pytest.raises(StoreUnavailable):
         await store.commit(put("a"))
     await store.commit(put("b"))

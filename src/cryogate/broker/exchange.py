@@ -92,7 +92,11 @@ class Delegation:
         self._max_depth = max_depth
 
     async def delegate(
-        self, form: Mapping[str, str], client: Client, jkt: str, endpoint: str
+        self,
+        form: Mapping[str, str],
+        client: Client,
+        bound: Confirmation | None,
+        endpoint: str,
     ) -> tuple[str, AccessClaims, Granted]:
         """The sub-agent's token, its claims, and what was granted.
 
@@ -100,7 +104,7 @@ class Delegation:
             OAuthError: the refusal to be sent.
             Unavailable: something that must answer did not, so nothing was issued.
         """
-        parent, held = self._subject(form, client, jkt)  # (1)
+        parent, held = self._subject(form, client, bound)  # (1)
         actor, agent = await self._actor(form, parent, endpoint)  # (2)
         asked = details.read_details(form.get("authorization_details", ""))
         violations = asked.wider_than(held)  # (3)
@@ -151,7 +155,7 @@ class Delegation:
             client_id=agent.agent_id,
             owner=agent.owner,
             scope=" ".join(sorted(agent.roles)),
-            cnf=Confirmation(actor.kid),
+            cnf=Confirmation(jkt=actor.kid),
             exp_params=ExpParams.of(granted.grant),
             act=actor_of(actors),
             parents=(parent.token_id, *parent.ancestors),
@@ -161,12 +165,12 @@ class Delegation:
             claims,
             _row(claims, client, actor, parent, granted, now_ms),
             _event(claims, agent, experiment.purpose, granted, chain, now_ms),
-            (actor.use,),
+            actor.uses,
         )
         return await self._mint.mint(client, draft), claims, granted  # (5)
 
     def _subject(
-        self, form: Mapping[str, str], client: Client, jkt: str
+        self, form: Mapping[str, str], client: Client, bound: Confirmation | None
     ) -> tuple[VerifiedToken, Grant]:
         if form.get("subject_token_type") != ACCESS_TOKEN:
             raise OAuthError("invalid_request", f"subject_token_type must be {ACCESS_TOKEN}")
@@ -178,7 +182,7 @@ class Delegation:
             raise OAuthError("invalid_request", f"subject_token: {error.detail}") from None
         if token.client_id != client.client_id or token.grant is None:
             raise OAuthError("invalid_request", "subject_token: this is not the client's own")
-        if token.jkt != jkt:
+        if token.bound_to != bound:
             raise OAuthError(
                 "invalid_request", "subject_token: prove possession of the key it is bound to"
             )
@@ -228,7 +232,7 @@ def _row(
             "client_kid": actor.kid,
             "issued_ms": claims.iat * 1000,
             "expires_ms": claims.exp * 1000,
-            "confirmation": claims.cnf.jkt,
+            "confirmation": claims.cnf.thumbprint if claims.cnf else "",
             "experiment_id": grant.experiment_id,
             "now_ms": now_ms,
             "exp_params": msgspec.json.encode(claims.exp_params).decode(),

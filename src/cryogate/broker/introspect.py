@@ -17,6 +17,7 @@ from cryogate.broker.revoke import own_token
 from cryogate.ports.revocations import RevocationView, Subject
 from cryogate.ports.store import AlreadyExists, Store, UnitOfWork
 from cryogate.tokens.access import AccessTokenVerifier
+from cryogate.tokens.certificates import PeerCertificate
 from cryogate.tokens.claims import ExpParams, actor_claim
 
 _FORM: Final = frozenset(
@@ -38,7 +39,9 @@ class Introspection:
         self._store, self._clients = store, clients
         self._verifiers, self._view = verifiers, view
 
-    async def introspect(self, form: Mapping[str, str], endpoint: str) -> dict[str, object]:
+    async def introspect(
+        self, form: Mapping[str, str], endpoint: str, peer: PeerCertificate | None = None
+    ) -> dict[str, object]:
         """The introspection response.
 
         Raises:
@@ -46,11 +49,11 @@ class Introspection:
             StaleRevocations: nobody can say now.
         """
         only(form, _FORM)
-        client = await self._clients.authenticate(form, endpoint)
+        client = await self._clients.authenticate(form, endpoint, peer)
         if not form.get("token"):
             raise OAuthError("invalid_request", "token is missing")
         try:
-            await self._store.commit(UnitOfWork((client.use,)))
+            await self._store.commit(UnitOfWork(client.uses))
         except AlreadyExists:
             raise invalid_client("the assertion was used before") from None
         if not client.active:
@@ -67,14 +70,15 @@ class Introspection:
             "aud": token.audience,
             "client_id": token.client_id,
             "scope": " ".join(sorted(token.scope)),
-            "token_type": "DPoP",
+            "token_type": "DPoP" if token.jkt else "Bearer",
             "iat": token.issued_ms // 1000,
             "exp": token.expires_ms // 1000,
             "jti": token.token_id,
-            "cnf": {"jkt": token.jkt},
         }
         if token.actors:
             document["act"] = actor_claim(token.actors)
+        if token.jkt or token.x5t:
+            document["cnf"] = {"jkt": token.jkt} if token.jkt else {"x5t#S256": token.x5t}
         if token.grant is not None:
             document["exp_params"] = msgspec.to_builtins(ExpParams.of(token.grant))
         return document

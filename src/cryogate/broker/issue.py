@@ -1,6 +1,7 @@
 """Issuing access tokens: ``POST /oauth2/token`` (RFC 6749 section 4.4, RFC 9396, RFC 9449).
 
- (0) client authenticated → agent or operator; possession of its DPoP key proven
+ (0) client authenticated → agent or operator; possession proven of what the token is bound to: a
+     DPoP key, else the connection's certificate (RFC 8705 section 3)
  (1) agent active, experiment open and the agent's, request well-formed
  (2) policy decides on the full input → grant ≤ request, obligations (`cryogate.broker.decide`)
  (3) token row, spent assertion and event durable in one unit of work; only then is anything
@@ -21,8 +22,10 @@ from msgspec import structs
 from cryogate.broker import details, exchange
 from cryogate.broker.authn import Client, ClientAuthenticator, Impostor
 from cryogate.broker.decide import Granted, decide_grant, experiment_of_agent
+from cryogate.broker.federation import JWT_BEARER
 from cryogate.broker.mint import Draft, Mint
 from cryogate.broker.oauth import OAuthError, only
+from cryogate.broker.possession import Possession, spending
 from cryogate.broker.refusals import Refusals
 from cryogate.domain.agents import Agent
 from cryogate.domain.events import Event, Outcome
@@ -40,19 +43,22 @@ from cryogate.tokens.access import (
     GATEWAY_AUDIENCE,
     AccessTokenVerifier,
 )
+from cryogate.tokens.certificates import PeerCertificate
 from cryogate.tokens.claims import AccessClaims, Confirmation, ExpParams
 from cryogate.tokens.dpop import ProofVerifier
-from cryogate.tokens.errors import NonceRequired, TokenError
 
 _COMMON: Final = frozenset(
-    {"grant_type", "client_assertion_type", "client_assertion", "client_id", "scope"}
+    {"grant_type", "client_assertion_type", "client_assertion", "client_id", "scope", "assertion"}
 )
 _AGENT_FORM: Final = _COMMON | {"authorization_details"}
 _EXCHANGE_FORM: Final = _AGENT_FORM - {"scope"} | exchange.FORM
 
 
 class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """RFC 6749 section 5.1. ``expires_in`` is in seconds."""
+    """RFC 6749 section 5.1. Times are in seconds.
+
+    ``client_key_expires_in`` is there once the client's key will soon be refused for its age.
+    """
 
     access_token: str
     token_type: str
@@ -60,12 +66,14 @@ class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     scope: str
     authorization_details: tuple[dict[str, object], ...] = ()
     issued_token_type: str = ""
+    client_key_expires_in: int | None = None
 
 
 class TokenService:
     """The token endpoint without HTTP. ``default_ttl_s`` and ``max_ttl_s`` are seconds.
 
     With ``view`` and ``tokens``, which verifies the gateway's tokens, agents may delegate.
+    ``insecure_bearer`` gives tokens that are bound to nothing to clients that prove nothing.
     """
 
     def __init__(
@@ -84,15 +92,17 @@ class TokenService:
         view: RevocationView | None = None,
         tokens: AccessTokenVerifier | None = None,
         max_depth: int = exchange.DEFAULT_DEPTH,
+        insecure_bearer: bool = False,
     ) -> None:
         if not 0 < default_ttl_s <= max_ttl_s <= details.MAX_TTL_S:
             raise ValueError("token lives are 1 to 3600 seconds, the default within the maximum")
         self._store, self._policy, self._clients = store, policy, clients
-        self._proofs, self._clock, self._issuer = proofs, clock, issuer
+        self._clock, self._issuer = clock, issuer
         self._denials = denials
         self._mint = Mint(store, signer, clock)
         self._refusals = Refusals(store, clock)
         self._default_ttl_s, self._max_ttl_s = default_ttl_s, max_ttl_s
+        self._possession = Possession(proofs, insecure_bearer=insecure_bearer)
         self._delegation = None
         if view is not None and tokens is not None:
             self._delegation = exchange.Delegation(
@@ -110,12 +120,17 @@ class TokenService:
                 max_depth=max_depth,
             )
         delegates = (exchange.GRANT_TYPE,) if self._delegation is not None else ()
-        self._grant_types = ("client_credentials", *delegates)
+        self.grant_types = ("client_credentials", JWT_BEARER, *delegates)
 
     async def token(
-        self, form: Mapping[str, str], dpop_proof: str | None, token_endpoint: str
+        self,
+        form: Mapping[str, str],
+        dpop_proof: str | None,
+        token_endpoint: str,
+        peer: PeerCertificate | None = None,
     ) -> TokenResponse:
-        """A token for the request in ``form``, bound to the key of ``dpop_proof``.
+        """A token for the request in ``form``, bound to the key of ``dpop_proof`` or, without
+        one, to the certificate ``peer`` of the connection.
 
         ``token_endpoint`` is this endpoint's full URL as configured.
 
@@ -123,22 +138,23 @@ class TokenService:
             OAuthError: the refusal to be sent.
             Unavailable: something that must answer did not, so nothing was issued.
         """
-        if form.get("grant_type") not in self._grant_types:
+        if form.get("grant_type") not in self.grant_types:
             raise OAuthError(
-                "unsupported_grant_type", f"grant_type is one of {', '.join(self._grant_types)}"
+                "unsupported_grant_type", f"grant_type is one of {', '.join(self.grant_types)}"
             )
         try:
-            client = await self._clients.authenticate(form, token_endpoint)  # (0)
+            client = await self._clients.authenticate(form, token_endpoint, peer)  # (0)
         except Impostor as refusal:
             await self._refusals.of_impostor(refusal)
             raise
         try:
-            jkt = self._possession(dpop_proof, token_endpoint)
+            bound = await self._possession.prove(dpop_proof, token_endpoint, peer)
+            client = spending(client, bound)
             if form["grant_type"] == exchange.GRANT_TYPE:
-                return await self._for_sub_agent(form, client, jkt, token_endpoint)
+                return await self._for_sub_agent(form, client, bound, token_endpoint)
             if client.agent is not None:
-                return await self._for_agent(form, client, client.agent, jkt)
-            return await self._for_operator(form, client, jkt)
+                return await self._for_agent(form, client, client.agent, bound)
+            return await self._for_operator(form, client, bound)
         except OAuthError as refusal:
             # Being asked for a nonce is no refusal of anything.
             if refusal.nonce is None:
@@ -147,18 +163,8 @@ class TokenService:
                 await self._refusals.of_client(client, refusal)
             raise
 
-    def _possession(self, proof: str | None, endpoint: str) -> str:
-        if proof is None:
-            raise OAuthError("invalid_dpop_proof", "send a DPoP proof: tokens here are bound")
-        try:
-            return self._proofs.verify(proof, method="POST", url=endpoint).jkt
-        except NonceRequired as error:
-            raise OAuthError(error.code, error.detail, nonce=error.nonce) from None
-        except TokenError as error:
-            raise OAuthError("invalid_dpop_proof", error.detail) from None
-
     async def _for_agent(
-        self, form: Mapping[str, str], client: Client, agent: Agent, jkt: str
+        self, form: Mapping[str, str], client: Client, agent: Agent, bound: Confirmation | None
     ) -> TokenResponse:
         only(form, _AGENT_FORM)  # (1)
         if "scope" in form:
@@ -205,7 +211,7 @@ class TokenService:
             client_id=client.client_id,
             owner=agent.owner,
             scope=" ".join(sorted(agent.roles)),
-            cnf=Confirmation(jkt),
+            cnf=bound,
             exp_params=ExpParams.of(granted.grant),
         )
         draft = Draft(
@@ -214,21 +220,21 @@ class TokenService:
             _agent_event(claims, agent, experiment, granted, now_ms),
         )
         token = await self._mint.mint(client, draft)  # (3)
-        return _response(token, claims, details.granted(granted.grant, granted.ttl_s))
+        return _response(token, claims, client, details.granted(granted.grant, granted.ttl_s))
 
     async def _for_sub_agent(
-        self, form: Mapping[str, str], client: Client, jkt: str, endpoint: str
+        self, form: Mapping[str, str], client: Client, bound: Confirmation | None, endpoint: str
     ) -> TokenResponse:
         only(form, _EXCHANGE_FORM)
         if self._delegation is None or client.agent is None or not client.agent.active:
             raise OAuthError("unauthorized_client", "only an active agent delegates")
-        token, claims, granted = await self._delegation.delegate(form, client, jkt, endpoint)
+        token, claims, granted = await self._delegation.delegate(form, client, bound, endpoint)
         found = details.granted(granted.grant, granted.ttl_s)
-        answer = _response(token, claims, found)
+        answer = _response(token, claims, client, found)
         return structs.replace(answer, issued_token_type=exchange.ACCESS_TOKEN)
 
     async def _for_operator(
-        self, form: Mapping[str, str], client: Client, jkt: str
+        self, form: Mapping[str, str], client: Client, bound: Confirmation | None
     ) -> TokenResponse:
         only(form, _COMMON)  # (1)
         operator = client.operator
@@ -253,7 +259,7 @@ class TokenService:
             client_id=client.client_id,
             owner=operator.operator_id,
             scope=ADMIN_SCOPE,
-            cnf=Confirmation(jkt),
+            cnf=bound,
         )
         row: dict[str, SqlValue] = {**_row(claims, client), "operator_id": operator.operator_id}
         event = Event(
@@ -266,7 +272,7 @@ class TokenService:
             actor_chain=(client.client_id,),
         )
         draft = Draft(claims, Statement("operator_token_insert", row), event)
-        return _response(await self._mint.mint(client, draft), claims)  # (3)
+        return _response(await self._mint.mint(client, draft), claims, client)  # (3)
 
 
 def _row(claims: AccessClaims, client: Client) -> dict[str, SqlValue]:
@@ -276,7 +282,7 @@ def _row(claims: AccessClaims, client: Client) -> dict[str, SqlValue]:
         "client_kid": client.kid,
         "issued_ms": claims.iat * 1000,
         "expires_ms": claims.exp * 1000,
-        "confirmation": claims.cnf.jkt,
+        "confirmation": claims.cnf.thumbprint if claims.cnf else "",
     }
 
 
@@ -317,10 +323,15 @@ def _agent_event(
     )
 
 
-def _response(token: str, claims: AccessClaims, *given: dict[str, object]) -> TokenResponse:
+def _response(
+    token: str, claims: AccessClaims, client: Client, *given: dict[str, object]
+) -> TokenResponse:
+    ends_ms = client.key_ends_ms
     return TokenResponse(
         access_token=token,
-        token_type="DPoP",  # noqa: S106 - RFC 9449 section 5
+        # RFC 9449 section 5; RFC 8705 section 3 has no type of its own
+        token_type="DPoP" if claims.cnf and claims.cnf.jkt else "Bearer",
+        client_key_expires_in=None if ends_ms is None else ends_ms // 1000 - claims.iat,
         expires_in=claims.exp - claims.iat,
         scope=claims.scope,
         authorization_details=given,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cryogate.broker import details
 from cryogate.tokens.access import ADMIN_SCOPE
 from cryogate.tokens.keys import CLIENT_ALGS, ES256
@@ -14,18 +16,26 @@ METADATA_PATH = "/.well-known/oauth-authorization-server"
 _ENDPOINTS = {"token": TOKEN_PATH, "revocation": REVOKE_PATH, "introspection": INTROSPECT_PATH}
 
 
-def metadata(issuer: str) -> dict[str, object]:
-    """The document for `METADATA_PATH`."""
-    methods, algs = ["private_key_jwt"], sorted(CLIENT_ALGS)
+TLS_CLIENT_AUTH = "tls_client_auth"
+SELF_SIGNED = "self_signed_tls_client_auth"
+
+
+def metadata(
+    issuer: str, grant_types: Sequence[str], tls_methods: Sequence[str] = ()
+) -> dict[str, object]:
+    """The document for `METADATA_PATH`. ``tls_methods`` are the ways of RFC 8705 that are open."""
+    methods, algs = ["private_key_jwt", *tls_methods], sorted(CLIENT_ALGS)
     document: dict[str, object] = {
         "issuer": issuer,
         "jwks_uri": issuer + JWKS_PATH,
         "response_types_supported": [],
-        "grant_types_supported": ["client_credentials"],
+        "grant_types_supported": list(grant_types),
         "scopes_supported": [ADMIN_SCOPE],
         "authorization_details_types_supported": [details.TYPE],
         "dpop_signing_alg_values_supported": sorted(ES256),
     }
+    if tls_methods:
+        document["tls_client_certificate_bound_access_tokens"] = True
     for name, path in _ENDPOINTS.items():
         document[f"{name}_endpoint"] = issuer + path
         document[f"{name}_endpoint_auth_methods_supported"] = methods

@@ -86,13 +86,17 @@ class Mint:
         """
         try:
             await self._store.commit(
-                UnitOfWork((client.use, *draft.first, draft.insert, *self._sweep()), (draft.event,))
+                UnitOfWork(
+                    (*client.uses, *draft.first, draft.insert, *self._sweep()), (draft.event,)
+                )
             )
         except AlreadyExists as error:
-            if error.guard != client.use.name:
+            if error.guard != "assertion":
                 raise Unavailable("a token id was drawn twice") from error
             raise invalid_client("the assertion was used before") from None
-        except GuardFailed:
+        except GuardFailed as error:
+            if error.guard == "assertion":
+                raise invalid_client("the assertion was used before, by another key") from None
             raise OAuthError(
                 "unauthorized_client", "client or experiment changed meanwhile"
             ) from None
@@ -104,4 +108,7 @@ class Mint:
             return ()
         self._swept_ms = now_ms
         # Bounded to a few hundred rows, so nobody's token waits for a backlog.
-        return (Statement("assertions_sweep", {"before_ms": now_ms - _SWEEP_AFTER_MS}, rows=None),)
+        return tuple(
+            Statement(name, {"before_ms": now_ms - _SWEEP_AFTER_MS}, rows=None)
+            for name in ("assertions_sweep", "federated_sweep")
+        )

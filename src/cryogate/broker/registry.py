@@ -55,12 +55,11 @@ class Registry:
         owner: str,
         tier: str,
         actor: str,
-        stage: Stage = Stage.SIMULATOR,
         roles: Collection[Role] = (Role.SUBMIT_ONLY,),
         attributes: Mapping[str, Scalar] | None = None,
         jwk: Mapping[str, object] | None = None,
     ) -> Agent:
-        """A new, active agent, with its first key if there is one.
+        """A new, active agent in stage ``simulator``, with its first key if there is one.
 
         Raises:
             Malformed: a name, role, attribute or key is not acceptable.
@@ -70,7 +69,7 @@ class Registry:
             agent_id=require_slug(agent_id, "agent_id"),
             owner=_owner(owner),
             tier=require_slug(tier, "tier"),
-            stage=stage,
+            stage=Stage.SIMULATOR,
             active=True,
             roles=_agent_roles(roles),
             attributes=_attributes(attributes or {}),
@@ -116,9 +115,14 @@ class Registry:
         Raises:
             NotFound: there is no such agent.
             Malformed: a value is not acceptable.
-            Conflict: somebody else changed it at the same time.
+            Conflict: somebody else changed it at the same time, or a promotion is due for this.
         """
         old = await self.agent(agent_id)
+        if stage is Stage.HARDWARE and old.stage is not Stage.HARDWARE:
+            raise Conflict(
+                "promotion_required",
+                "an agent reaches hardware by an approved promotion: cryogate agent promote",
+            )
         new = replace(
             old,
             tier=old.tier if tier is None else require_slug(tier, "tier"),

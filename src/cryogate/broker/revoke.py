@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from cryogate.broker.authn import ClientAuthenticator
+from cryogate.broker.authn import Client, ClientAuthenticator
 from cryogate.broker.client_keys import KEEP_MS, tokens_of_key
 from cryogate.broker.oauth import OAuthError, invalid_client, only
 from cryogate.broker.replicas import Reach, Replicas
@@ -32,6 +32,7 @@ from cryogate.ports.clock import Clock
 from cryogate.ports.revocations import RevocationView, RevokedKind
 from cryogate.ports.store import AlreadyExists, Row, SqlValue, Statement, Store, UnitOfWork
 from cryogate.tokens.access import AccessTokenVerifier, VerifiedToken
+from cryogate.tokens.certificates import PeerCertificate
 from cryogate.tokens.errors import TokenError
 
 # A key that was compromised is never good again.
@@ -116,26 +117,28 @@ class RevocationService:
         reach = Reach((), ()) if self._replicas is None else await self._replicas.reached(newest)
         return replace(done, reach=reach)
 
-    async def revoke_token(self, form: Mapping[str, str], endpoint: str) -> None:
+    async def revoke_token(
+        self, form: Mapping[str, str], endpoint: str, peer: PeerCertificate | None = None
+    ) -> None:
         """RFC 7009: a client ends a token of its own. Unknown tokens are no error (section 2.2).
 
         Raises:
             OAuthError: the client is not authenticated, or the request is not well-formed.
         """
         only(form, _FORM)
-        client = await self._clients.authenticate(form, endpoint)
+        client = await self._clients.authenticate(form, endpoint, peer)
         if not form.get("token"):
             raise OAuthError("invalid_request", "token is missing")
         verified = own_token(self._verifiers, form["token"], client.client_id)
         if verified is None:
-            await self._spend(client.use)
+            await self._spend(client)
             return
         actor, now_ms = client.client_id, self._clock.now_ms()
         reason = "revoked by its client"
         target = _token_target(verified.token_id, verified.expires_ms, {}, reason, actor, now_ms)
         try:
             await self._commit(
-                RevokedKind.TOKEN, verified.token_id, reason, actor, target, now_ms, (client.use,)
+                RevokedKind.TOKEN, verified.token_id, reason, actor, target, now_ms, client.uses
             )  # fmt: skip
         except AlreadyExists:
             raise invalid_client("the assertion was used before") from None
@@ -146,9 +149,9 @@ class RevocationService:
         rows = await self._store.fetch("revocations_page", {"before": cursor, "limit": limit})
         return tuple(rows)
 
-    async def _spend(self, use: Statement) -> None:
+    async def _spend(self, client: Client) -> None:
         try:
-            await self._store.commit(UnitOfWork((use,)))
+            await self._store.commit(UnitOfWork(client.uses))
         except AlreadyExists:
             raise invalid_client("the assertion was used before") from None
 

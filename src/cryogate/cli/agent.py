@@ -9,9 +9,10 @@ import click
 
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, fields, say, table
+from cryogate.cli.promotion import register
 from cryogate.cli.records import BASE, listed, paged, pairs, read_jwk, revoke
 
-STAGES = click.Choice(["simulator", "hardware"])
+STAGES = click.Choice(["simulator"])
 ROLES = click.Choice(["qpu.submit-only", "qpu.read-aggregates", "qpu.read-raw"])
 
 
@@ -23,7 +24,6 @@ def group() -> None:
 @click.argument("name")
 @click.option("--owner", required=True, help="The human who answers for it.")
 @click.option("--tier", default="sandbox", show_default=True, help="Risk tier, as policy names it.")
-@click.option("--stage", type=STAGES, default="simulator", show_default=True)
 @click.option("--role", "roles", type=ROLES, multiple=True, help="Repeat for several.")
 @click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE")
 @click.option("--experiment", help="Written into the file, so that --experiment can be left out.")
@@ -33,7 +33,6 @@ def create(
     name: str,
     owner: str,
     tier: str,
-    stage: str,
     roles: tuple[str, ...],
     attributes: tuple[str, ...],
     experiment: str | None,
@@ -57,7 +56,6 @@ def create(
         "agent_id": name,
         "owner": owner,
         "tier": tier,
-        "stage": stage,
         "roles": sorted(roles) or ["qpu.read-aggregates", "qpu.submit-only"],
         "attributes": pairs(attributes),
         "jwk": identity.public_jwk(),
@@ -116,7 +114,7 @@ def disable(settings: Settings, name: str) -> None:
 
 @click.argument("name")
 @click.option("--tier")
-@click.option("--stage", type=STAGES)
+@click.option("--stage", type=STAGES, help="Back to simulators; `promote` is the way up.")
 @click.option("--role", "roles", type=ROLES, multiple=True, help="The whole new set of roles.")
 @click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="New set.")
 def set_(
@@ -211,6 +209,7 @@ def _human(found: dict[str, Any]) -> None:
         table(("kid", "created_at"), rows)
 
 
+register(group)
 for _name, _body in (
     ("create", create),
     ("list", list_),

@@ -41,7 +41,12 @@ def operator(settings: Settings) -> Operator:
         raise Malformed("no_credential", f"there is no operator.jwk in {settings.state}")
     held = read_credential(path)
     url = settings.url or held.url or server_url(settings.state)
-    return Operator(url, held.identity, insecure_http=settings.insecure_http)
+    return Operator(
+        url,
+        held.identity,
+        insecure_http=settings.insecure_http,
+        ca_file=settings.ca_file or held.ca_file,
+    )
 
 
 def agent(settings: Settings) -> Client:
@@ -61,7 +66,12 @@ def agent(settings: Settings) -> Client:
         raise Malformed("no_experiment", "the work must be for some experiment")
     url = settings.url or held.url or DEFAULT_URL
     return Client(
-        url, held.client_id, held.identity, experiment, insecure_http=settings.insecure_http
+        url,
+        held.client_id,
+        held.identity,
+        experiment,
+        insecure_http=settings.insecure_http,
+        ca_file=settings.ca_file or held.ca_file,
     )
 
 

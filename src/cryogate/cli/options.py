@@ -35,6 +35,7 @@ class Settings:
     agent_file: Path | None = None
     experiment: str | None = None
     insecure_http: bool = False
+    ca_file: str | None = None
 
     @property
     def state(self) -> Path:
@@ -74,6 +75,13 @@ _URL = _option("--url", keep="url", envvar="CRYOGATE_URL", help="Where the serve
 _HTTP = _option(
     "--insecure-http", keep="insecure_http", is_flag=True, help="Allow http beyond this machine."
 )
+_CA = _option(
+    "--ca-file",
+    keep="ca_file",
+    envvar="CRYOGATE_CA_FILE",
+    metavar="PEM",
+    help="Authorities of the server's certificate, where the system does not know them.",
+)
 _STATE = _option(
     "--state-dir",
     keep="state_dir",
@@ -96,9 +104,9 @@ _EXPERIMENT = _option(
 )
 _SETS = {
     As.NOBODY: (_JSON, _STATE),
-    As.OPERATOR: (_JSON, _URL, _STATE, _HTTP),
-    As.AGENT: (_JSON, _URL, _AGENT, _EXPERIMENT, _HTTP),
-    As.EITHER: (_JSON, _URL, _AGENT, _EXPERIMENT, _STATE, _HTTP),
+    As.OPERATOR: (_JSON, _URL, _STATE, _HTTP, _CA),
+    As.AGENT: (_JSON, _URL, _AGENT, _EXPERIMENT, _HTTP, _CA),
+    As.EITHER: (_JSON, _URL, _AGENT, _EXPERIMENT, _STATE, _HTTP, _CA),
 }
 
 

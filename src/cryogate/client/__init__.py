@@ -5,11 +5,14 @@ from cryogate.client.errors import JobEnded, Refused, Unavailable, WaitExpired
 from cryogate.client.identity import Identity, read_credential, write_credential
 from cryogate.client.models import Estimate, Job, Result, SessionView
 from cryogate.client.operator import Operator
+from cryogate.client.provers import CertificateIdentity, FederatedIdentity
 
 __all__ = [
     "Bounds",
+    "CertificateIdentity",
     "Client",
     "Estimate",
+    "FederatedIdentity",
     "Identity",
     "Job",
     "JobEnded",

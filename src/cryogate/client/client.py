@@ -17,9 +17,9 @@ from cryogate.client.errors import JobEnded, Unavailable, WaitExpired
 from cryogate.client.identity import Credential, Identity, read_credential
 from cryogate.client.messages import Call, Reply, origin_of
 from cryogate.client.models import Counts, Estimate, Job, Result, SessionView
-from cryogate.client.protocol import Session, Token
+from cryogate.client.protocol import Prover, Session, Token
 from cryogate.client.sources import format_of, read_source
-from cryogate.client.transport import Transport
+from cryogate.client.transport import ClientTls, Transport
 from cryogate.domain.errors import Malformed
 from cryogate.domain.ids import JOB, SESSION, is_minted
 from cryogate.domain.jobs import JobState
@@ -46,16 +46,19 @@ class Bounds(TypedDict, total=False):
 class Client:
     """An agent's connection to one gateway. Blocking; not for use by several threads at once.
 
-    ``key`` is the agent's private key (see `Identity`), ``experiment`` what the work is for.
+    ``key`` is the agent's private key (see `Identity`) or another way to prove who it is
+    (`cryogate.client.provers`), ``experiment`` what the work is for. ``ca_file`` (PEM) holds the
+    authorities of the server's certificate, where the system does not know them.
     """
 
     def __init__(
         self,
         url: str,
         client_id: str,
-        key: Identity | Mapping[str, Any],
+        key: Prover | Mapping[str, Any],
         experiment: str,
         *,
+        ca_file: str | None = None,
         insecure_http: bool = False,
         timeout_s: float = 30.0,
         **bounds: Unpack[Bounds],
@@ -63,11 +66,12 @@ class Client:
         self.url = origin_of(url, insecure_http=insecure_http)
         self.client_id = client_id
         self.experiment = experiment
-        prover = key if isinstance(key, Identity) else Identity(client_id, key)
+        prover = Identity(client_id, key) if isinstance(key, Mapping) else key
+        tls = getattr(prover, "tls", None) or ClientTls(ca_file)
         asked = {"type": "qpu_experiment", "experiment_id": experiment, **bounds}
         wanted = {"authorization_details": msgspec.json.encode([asked]).decode()}
         self._session = Session(self.url, prover, wanted, _now_ms, random.random)
-        self._transport = Transport(self.url, timeout_s=timeout_s)
+        self._transport = Transport(self.url, timeout_s=timeout_s, tls=tls)
 
     @classmethod
     def from_file(
@@ -77,6 +81,7 @@ class Client:
         *,
         url: str | None = None,
         insecure_http: bool = False,
+        ca_file: str | None = None,
         **bounds: Unpack[Bounds],
     ) -> Client:
         """A client from a credential file, which only its owner may be able to read.
@@ -93,7 +98,13 @@ class Client:
         if where is None:
             raise Malformed("no_url", "say where the gateway is")
         return cls(
-            where, held.client_id, held.identity, purpose, insecure_http=insecure_http, **bounds
+            where,
+            held.client_id,
+            held.identity,
+            purpose,
+            insecure_http=insecure_http,
+            ca_file=ca_file or held.ca_file,
+            **bounds,
         )
 
     def run(

@@ -17,7 +17,7 @@ import msgspec
 
 from cryogate.domain.errors import Malformed
 from cryogate.tokens import dpop, keys
-from cryogate.tokens.assertion import ACTOR_TYPE, make_assertion
+from cryogate.tokens.assertion import ACTOR_TYPE, ASSERTION_TYPE, make_assertion
 from cryogate.tokens.errors import TokenError
 
 _MAX_FILE_BYTES = 64 << 10
@@ -71,6 +71,14 @@ class Identity:
             self._key, self._client_id, audience, now=now_ms // 1000, typ=ACTOR_TYPE
         )
 
+    def grant(self, audience: str, now_ms: int) -> Mapping[str, str]:
+        """A token request by ``private_key_jwt``."""
+        return {
+            "grant_type": "client_credentials",
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": self.assertion(audience, now_ms),
+        }
+
     def proof(
         self, method: str, url: str, now_ms: int, token: str | None, nonce: str | None
     ) -> str:
@@ -97,6 +105,7 @@ class Credential:
     identity: Identity
     url: str | None
     experiment_id: str | None
+    ca_file: str | None = None
 
 
 def read_credential(path: str | os.PathLike[str]) -> Credential:
@@ -116,16 +125,18 @@ def read_credential(path: str | os.PathLike[str]) -> Credential:
     # The key stands under "jwk", or its members stand beside client_id.
     jwk = fields.get("jwk")
     if jwk is None:
-        about = ("client_id", "url", "experiment_id")
+        about = ("client_id", "url", "experiment_id", "ca_file")
         jwk = {member: value for member, value in fields.items() if member not in about}
     if not isinstance(client_id, str) or not client_id or not isinstance(jwk, dict):
         raise Malformed("malformed_credential", f"{name} needs client_id and jwk")
     url, experiment = fields.get("url"), fields.get("experiment_id")
+    ca_file = fields.get("ca_file")
     return Credential(
         client_id,
         Identity(client_id, jwk),
         url if isinstance(url, str) else None,
         experiment if isinstance(experiment, str) else None,
+        ca_file if isinstance(ca_file, str) else None,
     )
 
 
@@ -166,13 +177,19 @@ def write_credential(
     identity: Identity,
     url: str | None = None,
     experiment_id: str | None = None,
+    ca_file: str | None = None,
 ) -> None:
     """Write a new credential file, 0600 from its first moment. An existing file is never replaced.
 
     Raises:
         Malformed: the file exists or cannot be made.
     """
-    fields = {"client_id": identity.client_id, "url": url, "experiment_id": experiment_id}
+    fields = {
+        "client_id": identity.client_id,
+        "url": url,
+        "experiment_id": experiment_id,
+        "ca_file": ca_file,
+    }
     document = {name: value for name, value in fields.items() if value is not None}
     text = msgspec.json.format(msgspec.json.encode({**document, "jwk": identity.private_jwk()}))
     name = Path(path).name

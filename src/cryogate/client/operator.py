@@ -17,7 +17,7 @@ from cryogate.client.errors import Unavailable
 from cryogate.client.identity import Identity
 from cryogate.client.messages import Call, Reply, origin_of
 from cryogate.client.protocol import Session
-from cryogate.client.transport import Transport
+from cryogate.client.transport import ClientTls, Transport
 from cryogate.domain.errors import Malformed
 
 Document = dict[str, Any]
@@ -26,14 +26,21 @@ Document = dict[str, Any]
 class Operator:
     """A human's, or their automation's, connection to the admin and audit APIs."""
 
-    def __init__(self, url: str, key: Identity, *, insecure_http: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: Identity,
+        *,
+        insecure_http: bool = False,
+        ca_file: str | None = None,
+    ) -> None:
         self.url = origin_of(url, insecure_http=insecure_http)
         self.client_id = key.client_id
         wanted = {"scope": "admin"}
         self._session = Session(
             self.url, key, wanted, lambda: time.time_ns() // 1_000_000, random.random
         )
-        self._transport = Transport(self.url)
+        self._transport = Transport(self.url, tls=ClientTls(ca_file))
 
     def call(
         self,

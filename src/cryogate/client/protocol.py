@@ -33,7 +33,6 @@ Conversation = Generator[Send | Pause, Reply | Lost | None, Reply]
 ATTEMPTS = 4
 FIRST_PAUSE_S = 0.2
 TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path
-_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type
 _JWT = "urn:ietf:params:oauth:token-type:jwt"
@@ -47,13 +46,15 @@ class Prover(Protocol):
     def client_id(self) -> str:
         """The OAuth client id."""
 
-    def assertion(self, audience: str, now_ms: int) -> str:
-        """A client assertion (RFC 7523 section 2.2) for one use."""
+    def grant(self, audience: str, now_ms: int) -> Mapping[str, str]:
+        """The fields of a token request that prove who asks, for one use."""
 
     def proof(
         self, method: str, url: str, now_ms: int, token: str | None, nonce: str | None
-    ) -> str:
-        """A DPoP proof (RFC 9449 section 4.2) for one request."""
+    ) -> str | None:
+        """A DPoP proof (RFC 9449 section 4.2) for one request; None where the connection's
+        certificate is the proof (RFC 8705).
+        """
 
 
 class _TokenAnswer(msgspec.Struct, frozen=True):
@@ -62,11 +63,14 @@ class _TokenAnswer(msgspec.Struct, frozen=True):
     expires_in: int
     scope: str = ""
     authorization_details: tuple[dict[str, Any], ...] = ()
+    client_key_expires_in: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An access token in hand. ``granted`` are the bounds the broker gave."""
+    """An access token in hand. ``granted`` are the bounds the broker gave; ``scheme`` is how it
+    is sent. ``key_ends_ms`` is when the client's key will be refused for its age, once it is near.
+    """
 
     value: str = field(repr=False)
     renew_ms: int
@@ -74,6 +78,8 @@ class Token:
     life_s: int
     scope: str
     granted: tuple[Mapping[str, Any], ...]
+    scheme: str = "DPoP"
+    key_ends_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -91,6 +97,7 @@ class Session:
     jitter: Callable[[], float]
     token: Token | None = None
     _nonces: dict[str, str] = field(default_factory=dict, repr=False)
+    _bound_to_key: bool = True
 
     def converse(self, call: Call) -> Conversation:
         """Carry out ``call``; the generator's value is the successful reply.
@@ -119,7 +126,7 @@ class Session:
         reply = yield from self._exchange(call, None)
         if reply.status != 200:
             raise error_of(reply)
-        self.token = _token(reply, asked_ms)
+        self.token = _token(reply, asked_ms, bound_to_key=self._bound_to_key)
         return self.token
 
     def delegate(
@@ -144,7 +151,8 @@ class Session:
         reply = yield from self._exchange(Call("POST", TOKEN_PATH), None, form)
         if reply.status != 200:
             raise error_of(reply, (held.value, consent))
-        return _token(reply, asked_ms)
+        # a sub-agent consents with its key, and the token is bound to that
+        return _token(reply, asked_ms, bound_to_key=True)
 
     def _exchange(
         self, call: Call, token: Token | None, form: Mapping[str, str] | None = None
@@ -173,34 +181,32 @@ class Session:
         target = url.split("?", 1)[0]  # RFC 9449 section 4.2: htu is without query
         now, nonce = self.now_ms(), self._nonces.get(_realm(call))
         held = token.value if token else None
-        headers = {
-            "Accept": "application/json",
-            "DPoP": self.prover.proof(call.method, target, now, held, nonce),
-        }
+        headers = {"Accept": "application/json"}
+        proof = self.prover.proof(call.method, target, now, held, nonce)
+        if proof is not None:
+            headers["DPoP"] = proof
         if token:
-            headers["Authorization"] = f"DPoP {token.value}"
+            headers["Authorization"] = f"{token.scheme} {token.value}"
             content = None if call.body is None else msgspec.json.encode(call.body)
             kind = "application/json"
         else:
-            form = {
-                "grant_type": "client_credentials",
-                "client_assertion_type": _ASSERTION_TYPE,
-                "client_assertion": self.prover.assertion(self.origin, now),
-                **wanted,
-            }
+            form = {**self.prover.grant(self.origin, now), **wanted}
+            self._bound_to_key = proof is not None
             content, kind = urlencode(form).encode("ascii"), "application/x-www-form-urlencoded"
         if content is not None:
             headers["Content-Type"] = kind
         return Send(call.method, url, headers, content, call.wait_s)
 
 
-def _token(reply: Reply, asked_ms: int) -> Token:
+def _token(reply: Reply, asked_ms: int, *, bound_to_key: bool) -> Token:
     try:
         answer = msgspec.json.decode(reply.body, type=_TokenAnswer)
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise Unavailable("the token endpoint's answer cannot be read", reply.status) from None
     # A bearer token would work for whoever finds it; we asked for a bound one (RFC 9449 sec. 5).
-    if answer.token_type.lower() != "dpop" or not answer.access_token.isascii():
+    # One that is bound to the connection's certificate has no type of its own (RFC 8705 sec. 3).
+    expected = "dpop" if bound_to_key else "bearer"
+    if answer.token_type.lower() != expected or not answer.access_token.isascii():
         raise Unavailable("the token endpoint gave a token that is not sender-bound", reply.status)
     life_ms = max(0, min(answer.expires_in, 3600)) * 1000
     margin_ms = min(_MARGIN_MS, life_ms // 5)
@@ -211,6 +217,10 @@ def _token(reply: Reply, asked_ms: int) -> Token:
         life_ms // 1000,
         answer.scope,
         answer.authorization_details,
+        "DPoP" if bound_to_key else "Bearer",
+        None
+        if answer.client_key_expires_in is None
+        else asked_ms + answer.client_key_expires_in * 1000,
     )
 
 

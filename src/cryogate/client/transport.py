@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import urlsplit
@@ -11,23 +13,56 @@ from urllib.parse import urlsplit
 import httpx
 
 from cryogate.client.messages import MAX_REPLY_BYTES, Lost, Pause, Reply, Send
+from cryogate.domain.errors import Malformed
 
 T = TypeVar("T")
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """What TLS needs beside the system's authorities: files in PEM."""
+
+    ca_file: str | None = None
+    cert: str | None = None
+    key: str | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """For the client's side of a connection.
+
+        Raises:
+            Malformed: a file cannot be used.
+        """
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if self.cert is not None:
+                context.load_cert_chain(self.cert, self.key)
+        except (OSError, ValueError) as error:
+            raise Malformed(
+                "malformed_certificate", f"a certificate or key file cannot be used: {error}"
+            ) from None
+        return context
+
+
 class Transport:
     """A blocking transport. Redirects are never followed: a proof is for one URL (RFC 9449)."""
 
     def __init__(
-        self, origin: str, *, timeout_s: float = 30.0, sleep: Callable[[float], None] = time.sleep
+        self,
+        origin: str,
+        *,
+        timeout_s: float = 30.0,
+        sleep: Callable[[float], None] = time.sleep,
+        tls: ClientTls | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._sleep = sleep
         # A proxy named in the environment must not be handed requests meant for this machine.
         trust_env = urlsplit(origin).hostname not in _LOOPBACK
-        self._http = httpx.Client(follow_redirects=False, trust_env=trust_env)
+        context = (tls or ClientTls()).context() if origin.startswith("https:") else False
+        self._http = httpx.Client(follow_redirects=False, trust_env=trust_env, verify=context)
 
     def drive(self, conversation: Generator[Send | Pause, Reply | Lost | None, T]) -> T:
         """Run a conversation to its end and return its value."""

@@ -113,7 +113,14 @@ def variable(setting: str) -> str:
 
 # Read by the command line and the test harness, not settings of the server.
 _OTHER_VARIABLES = frozenset(
-    {"CRYOGATE_URL", "CRYOGATE_AGENT", "CRYOGATE_OPA", "CRYOGATE_REQUIRE_REAL", "CRYOGATE_POSTGRES"}
+    {
+        "CRYOGATE_URL",
+        "CRYOGATE_AGENT",
+        "CRYOGATE_CA_FILE",
+        "CRYOGATE_OPA",
+        "CRYOGATE_REQUIRE_REAL",
+        "CRYOGATE_POSTGRES",
+    }
 )
 
 
@@ -142,7 +149,7 @@ def _check(config: Config) -> None:
             raise ConfigError("server.public_url must be an http(s) origin: no path, no query")
         clear = url.scheme == "http" and url.hostname not in _LOOPBACK
     else:
-        clear = server.host not in _LOOPBACK
+        clear = server.host not in _LOOPBACK and not server.tls_cert
     if clear and not server.insecure_http:
         raise ConfigError(
             "server: clear-text HTTP is for loopback only. Put TLS in front and set "
@@ -150,11 +157,21 @@ def _check(config: Config) -> None:
         )
     if config.tokens.default_ttl_s > config.tokens.max_ttl_s:
         raise ConfigError("tokens.default_ttl_s must not exceed tokens.max_ttl_s")
-    for text in config.outbound.private_networks:
-        try:
-            ip_network(text)
-        except ValueError:
-            raise ConfigError(f"outbound.private_networks: {text} is no network (CIDR)") from None
+    if bool(server.tls_cert) != bool(server.tls_key):
+        raise ConfigError("server.tls_cert and server.tls_key belong together: set both")
+    if server.client_certs != "off" and not server.tls_cert:
+        raise ConfigError("server.client_certs needs server.tls_cert and server.tls_key")
+    if server.client_certs == "required" and not server.client_ca:
+        raise ConfigError("server.client_certs = 'required' needs server.client_ca")
+    for name, listed in (
+        ("outbound.private_networks", config.outbound.private_networks),
+        ("server.proxies", server.proxies),
+    ):
+        for text in listed:
+            try:
+                ip_network(text)
+            except ValueError:
+                raise ConfigError(f"{name}: {text} is no network (CIDR)") from None
     scheme = config.store_url.partition(":")[0]
     if scheme not in ("sqlite", "postgresql"):
         raise ConfigError("storage.url must begin with sqlite:/// or postgresql://")

@@ -8,6 +8,7 @@ from cryogate.config.sections import (
     Approvals,
     Audit,
     Circuits,
+    Clients,
     Notify,
     Outbound,
     Policy,
@@ -27,6 +28,7 @@ class Config(Section, frozen=True, kw_only=True):
     storage: Storage = Storage()
     policy: Policy = Policy()
     tokens: Tokens = Tokens()
+    clients: Clients = Clients()
     circuits: Circuits = Circuits()
     approvals: Approvals = Approvals()
     notify: Notify = Notify()
@@ -68,7 +70,8 @@ class Config(Section, frozen=True, kw_only=True):
             return self.server.public_url.rstrip("/")
         host = self.server.host
         host = f"[{host}]" if ":" in host else host
-        return f"http://{host}:{port if port is not None else self.server.port}"
+        scheme = "https" if self.server.tls_cert else "http"
+        return f"{scheme}://{host}:{port if port is not None else self.server.port}"
 
     def warnings(self) -> tuple[str, ...]:
         """Settings in force that are less than safe."""
@@ -79,6 +82,8 @@ class Config(Section, frozen=True, kw_only=True):
             found.append("approvals.insecure_self_approval: owners may approve their own agents")
         if self.policy.insecure_unsigned:
             found.append("policy.insecure_unsigned: bundles that nobody signed are put in force")
+        if self.tokens.insecure_bearer:
+            found.append("tokens.insecure_bearer: whoever finds a token can use it")
         if self.notify.smtp_host and self.notify.smtp_security == "insecure_clear":
             found.append("notify.smtp_security: mail crosses the network in clear")
         return tuple(found)

@@ -19,12 +19,24 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Server(Section, frozen=True, kw_only=True):
-    """Where the process listens, and the URL by which clients know it."""
+    """Where the process listens, the URL by which clients know it, and its TLS.
+
+    ``client_ca`` holds the authorities of clients' certificates; ``proxies`` are the networks whose
+    word about a client's certificate is taken.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8642
     public_url: str = ""
     insecure_http: bool = False
+    tls_cert: str = ""
+    tls_key: str = ""
+    client_ca: str = ""
+    client_certs: Literal["off", "optional", "required"] = "off"
+    proxies: tuple[str, ...] = ()
+    proxy_cert_header: Annotated[str, msgspec.Meta(pattern=r"\A[a-z][a-z0-9-]{0,63}\Z")] = (
+        "client-cert"
+    )
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=64 << 20)] = 4 << 20
     max_connections: Annotated[int, msgspec.Meta(ge=16, le=1 << 20)] = 4096
     header_timeout_s: Annotated[int, msgspec.Meta(ge=1, le=300)] = 10
@@ -56,6 +68,14 @@ class Tokens(Section, frozen=True, kw_only=True):
     max_ttl_s: Annotated[int, msgspec.Meta(ge=30, le=3600)] = 3600
     max_delegation_depth: Annotated[int, msgspec.Meta(ge=0, le=8)] = 3
     proof_window_s: Annotated[int, msgspec.Meta(ge=5, le=300)] = 60
+    insecure_bearer: bool = False
+
+
+class Clients(Section, frozen=True, kw_only=True):
+    """How old agents' keys may get, and for how long before that their agents are told."""
+
+    key_max_age_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 90
+    key_warning_days: Annotated[int, msgspec.Meta(ge=0, le=365)] = 14
 
 
 class Circuits(Section, frozen=True, kw_only=True):

@@ -84,7 +84,7 @@ class Fetcher:
         Raises:
             UnsafeUrl: it is not; says what to change.
         """
-        self._split(url)
+        check_url(url, insecure_http=self._insecure_http)
         return url
 
     async def get(self, url: str, *, accept: str = "application/json") -> Answer:
@@ -107,7 +107,7 @@ class Fetcher:
         Raises:
             UnsafeUrl, FetchFailed: as `get`.
         """
-        parts = self._split(url)  # (1)
+        parts = check_url(url, insecure_http=self._insecure_http)  # (1)
         try:
             async with asyncio.timeout(self._timeout_s), self._slots:  # (5)
                 addresses = await self._addresses(parts)  # (2)
@@ -164,20 +164,6 @@ class Fetcher:
             raise FetchFailed(f"{_where(url)} broke off") from error
         return Answer(response.status_code, found, bytes(data))
 
-    def _split(self, url: str) -> SplitResult:
-        if len(url) > MAX_URL or _PLAIN.fullmatch(url) is None or "\\" in url:
-            raise UnsafeUrl("a URL is at most 2048 printable ASCII characters")
-        try:
-            parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
-        except ValueError:
-            raise UnsafeUrl("the URL cannot be read") from None
-        if parts.scheme != "https" and not (parts.scheme == "http" and self._insecure_http):
-            raise UnsafeUrl("the URL must be https")
-        if not host or "@" in parts.netloc or parts.fragment or "#" in url:
-            raise UnsafeUrl("the URL needs a host, and neither credentials nor a fragment")
-        return parts
-
     async def _addresses(self, parts: SplitResult) -> Sequence[str]:
         host = parts.hostname or ""
         port = parts.port or _PORTS[parts.scheme]
@@ -208,6 +194,26 @@ class Fetcher:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+
+def check_url(url: str, *, insecure_http: bool = False) -> SplitResult:
+    """The parts of a URL that could be fetched (1). Resolves nothing.
+
+    Raises:
+        UnsafeUrl: it could not; says what to change.
+    """
+    if len(url) > MAX_URL or _PLAIN.fullmatch(url) is None or "\\" in url:
+        raise UnsafeUrl("a URL is at most 2048 printable ASCII characters")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise UnsafeUrl("the URL cannot be read") from None
+    if parts.scheme != "https" and not (parts.scheme == "http" and insecure_http):
+        raise UnsafeUrl("the URL must be https")
+    if not host or "@" in parts.netloc or parts.fragment or "#" in url:
+        raise UnsafeUrl("the URL needs a host, and neither credentials nor a fragment")
+    return parts
 
 
 async def _resolve(host: str, port: int) -> Sequence[str]:

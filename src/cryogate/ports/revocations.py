@@ -54,7 +54,7 @@ class Subject:
             "" if token.grant is None else token.grant.experiment_id,
             token.issued_ms,
             None,
-            token.jkt,
+            token.jkt or token.x5t,
             token.ancestors,
             token.chain[:-1],
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -24,6 +25,7 @@ from cryogate.ports.revocations import RevokedKind
 from cryogate.ports.store import ReadStore, Row
 from cryogate.server.bodies import read_body, read_json
 from cryogate.server.endpoints import Endpoint, ForOperators, OperatorRole, Public
+from cryogate.server.peers import PeerCertificates
 from cryogate.server.replies import actor, query, reply, whole_number
 
 _FORM = "application/x-www-form-urlencoded"
@@ -52,6 +54,8 @@ class OAuthRoutes:
         store: ReadStore,
         clock: Clock,
         issuer: str,
+        peers: PeerCertificates,
+        tls_methods: Sequence[str] = (),
         replicas: Replicas | None = None,
     ) -> None:
         self._tokens = tokens
@@ -62,6 +66,8 @@ class OAuthRoutes:
         self._store = store
         self._clock = clock
         self._issuer = issuer
+        self._peers = peers
+        self._metadata = metadata(issuer, tokens.grant_types, tls_methods)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The OAuth endpoints authenticate their clients by themselves (RFC 7523)."""
@@ -90,7 +96,10 @@ class OAuthRoutes:
                 raise OAuthError("invalid_dpop_proof", "send one DPoP header")
             form = await _form(request)
             answer = await self._tokens.token(
-                form, proofs[0] if proofs else None, f"{self._issuer}/oauth2/token"
+                form,
+                proofs[0] if proofs else None,
+                f"{self._issuer}/oauth2/token",
+                self._peers.of(request.scope),
             )
         except OAuthError as error:
             return _refusal(error)
@@ -100,7 +109,9 @@ class OAuthRoutes:
         """RFC 7009: a client ends a token of its own."""
         try:
             await self._revocations.revoke_token(
-                await _form(request), f"{self._issuer}/oauth2/revoke"
+                await _form(request),
+                f"{self._issuer}/oauth2/revoke",
+                self._peers.of(request.scope),
             )
         except OAuthError as error:
             return _refusal(error)
@@ -110,7 +121,9 @@ class OAuthRoutes:
         """RFC 7662, for the token's own client and for operators."""
         try:
             answer = await self._introspection.introspect(
-                await _form(request), f"{self._issuer}/oauth2/introspect"
+                await _form(request),
+                f"{self._issuer}/oauth2/introspect",
+                self._peers.of(request.scope),
             )
         except OAuthError as error:
             return _refusal(error)
@@ -123,7 +136,7 @@ class OAuthRoutes:
 
     async def metadata(self, request: Request) -> Response:
         """RFC 8414."""
-        return reply(metadata(self._issuer), headers={"cache-control": "public, max-age=60"})
+        return reply(self._metadata, headers={"cache-control": "public, max-age=60"})
 
     # -- for operators ---------------------------------------------------------------------
 

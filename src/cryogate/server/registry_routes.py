@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cryogate.broker.client_keys import ClientKeys
+from cryogate.broker.credentials import Credential, Credentials
 from cryogate.broker.registry import Registry
 from cryogate.domain.agents import Agent, Operator, Role, Stage
 from cryogate.domain.decisions import Scalar
@@ -28,10 +29,10 @@ class NewAgent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     agent_id: str
     owner: str
     tier: str = "sandbox"
-    stage: Stage = Stage.SIMULATOR
+    stage: Literal["simulator"] = "simulator"
     roles: Annotated[tuple[Role, ...], msgspec.Meta(max_length=8)] = (Role.SUBMIT_ONLY,)
     attributes: dict[str, Scalar] = {}
-    jwk: dict[str, str]
+    jwk: dict[str, str] | None = None
 
 
 class AgentChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,6 +49,12 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A further public key."""
 
     jwk: dict[str, str]
+
+
+class NewCredential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A further way for an agent to prove who it is."""
+
+    credential: Credential
 
 
 def agent_view(agent: Agent) -> dict[str, Any]:
@@ -67,9 +74,10 @@ def agent_view(agent: Agent) -> dict[str, Any]:
 class RegistryRoutes:
     """Create, list, show and change agents and their keys."""
 
-    def __init__(self, registry: Registry, keys: ClientKeys) -> None:
+    def __init__(self, registry: Registry, keys: ClientKeys, credentials: Credentials) -> None:
         self._registry = registry
         self._keys = keys
+        self._credentials = credentials
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Everything here that changes something is for admins."""
@@ -80,6 +88,7 @@ class RegistryRoutes:
             ForOperators("GET", "/admin/v1/agents/{id}", look, self.show),
             ForOperators("PATCH", "/admin/v1/agents/{id}", (), self.change),
             ForOperators("POST", "/admin/v1/agents/{id}/keys", (), self.add_key),
+            ForOperators("POST", "/admin/v1/agents/{id}/credentials", (), self.add_credential),
             ForOperators("DELETE", "/admin/v1/agents/{id}/keys/{kid}", (), self.remove_key),
         )
 
@@ -98,7 +107,6 @@ class RegistryRoutes:
             agent_id=new.agent_id,
             owner=new.owner,
             tier=new.tier,
-            stage=new.stage,
             roles=new.roles,
             attributes=new.attributes,
             jwk=new.jwk,
@@ -131,6 +139,13 @@ class RegistryRoutes:
         await self._keys.add(agent.agent_id, new.jwk, actor=actor(operator))
         return reply(await self._whole(agent), 201)
 
+    async def add_credential(self, request: Request, operator: Operator) -> Response:
+        """201 with the agent. A certificate, a name in certificates, or another issuer's tokens."""
+        new = await read_json(request, NewCredential, _MAX_BODY)
+        agent = await self._registry.agent(request.path_params["id"])
+        await self._credentials.add(agent.agent_id, new.credential, actor=actor(operator))
+        return reply(await self._whole(agent), 201)
+
     async def remove_key(self, request: Request, operator: Operator) -> Response:
         """The agent and the keys it has left. Tokens bound to the key end with it."""
         agent = await self._registry.agent(request.path_params["id"])
@@ -142,4 +157,12 @@ class RegistryRoutes:
             {"kid": key.kid, "jwk": dict(key.jwk), "created_at": rfc3339(key.created_ms)}
             for key in await self._keys.list(agent.agent_id)
         ]
-        return {**agent_view(agent), "keys": keys}
+        others = [
+            {
+                "kid": held.kid,
+                "credential": msgspec.to_builtins(held.credential),
+                "created_at": rfc3339(held.created_ms),
+            }
+            for held in await self._credentials.list(agent.agent_id)
+        ]
+        return {**agent_view(agent), "keys": keys, "credentials": others}

@@ -19,6 +19,7 @@ from cryogate.domain.agents import Operator
 from cryogate.domain.errors import Forbidden, Malformed, Unauthenticated
 from cryogate.gateway.caller import Caller
 from cryogate.ports.revocations import RevocationView, Subject
+from cryogate.server.peers import PeerCertificates
 from cryogate.tokens.access import ADMIN_SCOPE, VerifiedToken
 from cryogate.tokens.guard import ResourceGuard
 
@@ -36,12 +37,14 @@ class ResourceAuth:
         revocations: RevocationView,
         find_operator: FindOperator,
         base_url: str,
+        peers: PeerCertificates,
     ) -> None:
         self._agents = agents
         self._operators = operators
         self._revocations = revocations
         self._find_operator = find_operator
         self._base_url = base_url
+        self._peers = peers
 
     def agent(self, request: Request) -> Caller:
         """The agent that proved its token on this request.
@@ -93,4 +96,11 @@ class ResourceAuth:
             elif name == b"dpop":
                 proofs.append(value.decode("latin-1"))
         path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
-        return guard.check(authorization, proofs, method=scope["method"], url=self._base_url + path)
+        verified, _ = guard.check(
+            authorization,
+            proofs,
+            method=scope["method"],
+            url=self._base_url + path,
+            certificate=lambda: self._peers.thumbprint(scope),
+        )
+        return verified

@@ -89,13 +89,18 @@ def make_private(path: Path) -> None:
         os.close(fd)
 
 
-def connect_writer(path: Path, timeout_s: float) -> sqlite3.Connection:
+def wait_for_locks(connection: sqlite3.Connection, seconds: float) -> None:
+    """How long ``connection`` waits for another's lock before it gives up."""
+    connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}").fetchall()
+
+
+def connect_writer(path: Path, timeout_s: float = 0) -> sqlite3.Connection:
     """The one connection that writes."""
     connection = sqlite3.connect(
         path,
         timeout=timeout_s,
         isolation_level=None,
-        # Opened by the event loop, then handed to the thread for good.
+        # Handed to and fro between the event loop and one thread; see `GroupCommit`.
         check_same_thread=False,
         cached_statements=512,
     )

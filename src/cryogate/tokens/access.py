@@ -22,7 +22,7 @@ from typing import Final
 
 from cryogate.domain.grants import Grant
 from cryogate.tokens import jws
-from cryogate.tokens.claims import AccessClaims, read_access
+from cryogate.tokens.claims import AccessClaims, Confirmation, read_access
 from cryogate.tokens.encoding import b64
 from cryogate.tokens.errors import BadSignature, ExpiredToken, MalformedToken, WrongToken
 from cryogate.tokens.keys import ES256, PublicKey, SigningKey, load_public
@@ -40,8 +40,9 @@ PublicJwks = Callable[[], Mapping[str, Mapping[str, str]]]
 class VerifiedToken:
     """A token that is genuine and was in its time when it was returned.
 
-    ``jkt`` is the thumbprint of the key whose possession the caller must still prove, ``ath`` the
-    hash of this token that its proof must carry. Times are epoch milliseconds.
+    ``jkt`` is the thumbprint of the key whose possession the caller must still prove, or ``x5t``
+    that of the certificate it must present; both are empty for a bearer token. ``ath`` is the hash
+    of this token that a proof must carry. Times are epoch milliseconds.
 
     ``subject`` is on whose behalf it is, ``client_id`` who acts: two agents when it was delegated.
     ``actors`` then names who acts now and who did before, ``ancestors`` the tokens it came from.
@@ -56,10 +57,18 @@ class VerifiedToken:
     issued_ms: int
     expires_ms: int
     jkt: str
+    x5t: str
     ath: str
     grant: Grant | None
     actors: tuple[str, ...] = ()
     ancestors: tuple[str, ...] = ()
+
+    @property
+    def bound_to(self) -> Confirmation | None:
+        """What its holder must prove."""
+        if not self.jkt and not self.x5t:
+            return None
+        return Confirmation(jkt=self.jkt or None, x5t=self.x5t or None)
 
     @property
     def chain(self) -> tuple[str, ...]:
@@ -72,7 +81,7 @@ class AccessTokenVerifier:
 
     ``public_jwks`` and ``generation`` are the methods of `cryogate.ports.keys.TokenKeys`,
     ``clock_ms`` gives UTC milliseconds. ``cache_size`` bounds the tokens remembered; 0 turns
-    the cache off.
+    the cache off. ``insecure_bearer`` takes tokens that are bound to nothing.
     """
 
     def __init__(
@@ -84,12 +93,14 @@ class AccessTokenVerifier:
         generation: Callable[[], int],
         clock_ms: Callable[[], int],
         cache_size: int = 4096,
+        insecure_bearer: bool = False,
     ) -> None:
         if not issuer or not audience:
             raise ValueError("an issuer and an audience are needed to verify anything")
         self._issuer, self._audience = issuer, audience
         self._public_jwks, self._generation, self._clock_ms = public_jwks, generation, clock_ms
         self._cache_size = cache_size
+        self._insecure_bearer = insecure_bearer
         self._cache: dict[bytes, VerifiedToken] = {}
         self._keys: dict[str, PublicKey] = {}
         self._known: int | None = None
@@ -129,6 +140,8 @@ class AccessTokenVerifier:
             raise WrongToken("the token is of another issuer")
         if claims.aud != self._audience:
             raise WrongToken("the token is for another audience")
+        if claims.cnf is None and not self._insecure_bearer:
+            raise WrongToken("the token is bound to nothing")
         return VerifiedToken(
             token_id=claims.jti,
             subject=claims.sub,
@@ -138,7 +151,8 @@ class AccessTokenVerifier:
             scope=frozenset(claims.scope.split()),
             issued_ms=claims.iat * 1000,
             expires_ms=claims.exp * 1000,
-            jkt=claims.cnf.jkt,
+            jkt=(claims.cnf.jkt if claims.cnf else None) or "",
+            x5t=(claims.cnf.x5t if claims.cnf else None) or "",
             ath=b64(digest),
             grant=None if claims.exp_params is None else claims.exp_params.grant(),
             actors=claims.actors(),

@@ -79,10 +79,24 @@ class ExpParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         )
 
 
-class Confirmation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``cnf`` of RFC 7800 with the one member of RFC 9449 section 6.1."""
+class Confirmation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """``cnf`` of RFC 7800: what the holder must prove, exactly one of the two.
 
-    jkt: Thumbprint
+    ``jkt`` is a key's thumbprint (RFC 9449 section 6.1), ``x5t`` a certificate's
+    (``x5t#S256``, RFC 8705 section 3.1).
+    """
+
+    jkt: Thumbprint | None = None
+    x5t: Thumbprint | None = msgspec.field(default=None, name="x5t#S256")
+
+    def __post_init__(self) -> None:
+        if (self.jkt is None) == (self.x5t is None):
+            raise ValueError("a token is bound to a key or to a certificate")
+
+    @property
+    def thumbprint(self) -> str:
+        """The one that is there."""
+        return self.jkt or self.x5t or ""
 
 
 class Actor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -99,6 +113,7 @@ class AccessClaims(
 
     A delegated one has ``act``, and in ``parents`` the ids of the tokens that it came from, nearest
     first: one for every agent in the chain before the one that acts.
+    Without ``cnf`` it is a bearer token, which no verifier takes unless it was told to.
     """
 
     iss: Text
@@ -110,7 +125,7 @@ class AccessClaims(
     client_id: Text
     owner: Text
     scope: str
-    cnf: Confirmation
+    cnf: Confirmation | None = None
     exp_params: ExpParams | None = None
     act: Actor | None = None
     parents: Parents = ()

@@ -36,6 +36,7 @@ from cryogate.wiring.road import Road
 from cryogate.wiring.telling import Telling
 
 log = logging.getLogger("cryogate")
+_CERTIFICATES_S = 2.0
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -77,6 +78,7 @@ class Deployment:
         await self.audit.start()
         self._exit.push_async_callback(self.audit.close)
         await self.identity.revocations.refresh()
+        await self.identity.credentials.refresh()
 
     def app(self) -> ASGIApp:
         """The ASGI application; call after `open`."""
@@ -127,6 +129,8 @@ class Deployment:
         self._run(follow, "revocations")
         self._run(self.policies.follow(), "policy")
         self._run(dispatcher.run(), "dispatcher")
+        if ground.tls is not None:
+            self._run(self.identity.credentials.follow(_CERTIFICATES_S), "certificates")
         self._run(self.telling.prompter.run(), "reminders")
         if self.telling.outbox is not None:
             self._run(self.telling.outbox.run(), "outbox")

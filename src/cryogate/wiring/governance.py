@@ -14,9 +14,11 @@ from cryogate.governance.budget_admin import BudgetAdmin
 from cryogate.governance.budgets import SqlLedger
 from cryogate.governance.experiments import ExperimentAdmin
 from cryogate.governance.pricing import default_price_book, load_price_book
+from cryogate.governance.promotions import Promotions
 from cryogate.server.approval_desk_routes import ApprovalDeskRoutes
 from cryogate.server.endpoints import Endpoint
 from cryogate.server.operator_routes import OperatorRoutes
+from cryogate.server.promotion_routes import PromotionRoutes
 from cryogate.wiring.ground import Ground
 
 
@@ -57,7 +59,12 @@ class Governance:
             cancel=dispatcher.cancel,
             devices=lambda: ground.devices,
         )
-        return (*ApprovalDeskRoutes(self.desk, decided).endpoints(), *others.endpoints())
+        promotions = Promotions(store, clock, self.approvals, self.prices, lambda: ground.devices)
+        return (
+            *ApprovalDeskRoutes(self.desk, decided).endpoints(),
+            *PromotionRoutes(promotions, self.desk).endpoints(),
+            *others.endpoints(),
+        )
 
 
 def approval_rules(config: Approvals, notify: Notify) -> ApprovalRules:

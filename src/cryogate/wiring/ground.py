@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from cryogate.config import Config
+from cryogate.config import Config, ConfigError
 from cryogate.credentials import FileSealer
 from cryogate.governance.denials import RecentDenials
 from cryogate.outbound.addresses import networks
@@ -14,6 +14,7 @@ from cryogate.policies.active import ActivePolicy
 from cryogate.ports.clock import Clock, monotonic_ms
 from cryogate.ports.provider import Backend, Provider
 from cryogate.providers import PROVIDERS
+from cryogate.server.tls import ServerTls
 from cryogate.storage import open_notices, open_store
 
 
@@ -43,5 +44,22 @@ class Ground:
             max_bytes=outbound.max_bytes,
         )
         self.issuers = IssuerKeys(self.fetcher, monotonic_ms)
+        server = config.server
+        self.tls: ServerTls | None = None
+        if server.tls_cert:
+            self.tls = open_tls(server.tls_cert, server.tls_key, server.client_certs,
+                                server.client_ca)  # fmt: skip
         self.providers: dict[str, Provider] = {s: make() for s, make in PROVIDERS.items()}
         self.devices: dict[str, Backend] = {}
+
+
+def open_tls(cert: str, key: str, client_certs: str, client_ca: str) -> ServerTls:
+    """The listener's TLS.
+
+    Raises:
+        ConfigError: a file cannot be used.
+    """
+    try:
+        return ServerTls(cert, key, client_certs=client_certs, client_ca=client_ca)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"server.tls_cert, tls_key or client_ca: {error}") from error

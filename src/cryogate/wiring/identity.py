@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from cryogate.broker.authn import ClientAuthenticator
+from pathlib import Path
+
+from cryogate.broker.authn import DAY_MS, ClientAuthenticator, KeyAge
 from cryogate.broker.client_keys import ClientKeys
+from cryogate.broker.credentials import Credentials
+from cryogate.broker.federation import Federation
 from cryogate.broker.introspect import Introspection
 from cryogate.broker.issue import TokenService
 from cryogate.broker.keys import KeyRing
+from cryogate.broker.metadata import SELF_SIGNED, TLS_CLIENT_AUTH
 from cryogate.broker.registry import Registry
 from cryogate.broker.replicas import Replicas
 from cryogate.broker.revocation_view import FollowedRevocations
 from cryogate.broker.revoke import RevocationService
+from cryogate.config import Config, ConfigError
+from cryogate.outbound.addresses import networks
 from cryogate.server.endpoints import Endpoint
 from cryogate.server.oauth_routes import OAuthRoutes
+from cryogate.server.peers import PeerCertificates
 from cryogate.server.registry_routes import RegistryRoutes
 from cryogate.server.resource_auth import ResourceAuth
 from cryogate.tokens.access import ADMIN_AUDIENCE, GATEWAY_AUDIENCE, AccessTokenVerifier
+from cryogate.tokens.certificates import Authorities
 from cryogate.tokens.dpop import ProofVerifier
 from cryogate.tokens.guard import ResourceGuard
 from cryogate.tokens.nonces import NonceSource
@@ -39,6 +48,8 @@ class Identity:
             store, clock, max_age_ms=max_age_ms, replicas=self.replicas
         )
         self.registry = Registry(store, clock)
+        trust = None if ground.tls is None else ground.tls.trust
+        self.credentials = Credentials(store, clock, trust)
         proofs = ProofVerifier(
             clock_ms=clock.now_ms,
             replay=ReplayWindow(not_before_s=clock.now_ms() // 1000),
@@ -52,8 +63,12 @@ class Identity:
                 public_jwks=keys.public_jwks,
                 generation=keys.generation,
                 clock_ms=clock.now_ms,
+                insecure_bearer=config.tokens.insecure_bearer,
             )
             for audience in (GATEWAY_AUDIENCE, ADMIN_AUDIENCE)
+        )
+        self.peers = peers = PeerCertificates(
+            networks(config.server.proxies), config.server.proxy_cert_header
         )
         self.auth = ResourceAuth(
             agents=ResourceGuard(verifiers[0], proofs),
@@ -61,8 +76,19 @@ class Identity:
             revocations=self.revocations,
             find_operator=self.registry.find_operator,
             base_url=base_url,
+            peers=peers,
         )
-        clients = ClientAuthenticator(store, clock, base_url)
+        clients = ClientAuthenticator(
+            store,
+            clock,
+            base_url,
+            authorities=_authorities(config),
+            federation=Federation(ground.issuers, clock),
+            key_age=KeyAge(
+                config.clients.key_max_age_days * DAY_MS,
+                config.clients.key_warning_days * DAY_MS,
+            ),
+        )
         self._oauth = OAuthRoutes(
             tokens=TokenService(
                 store=store,
@@ -78,6 +104,7 @@ class Identity:
                 view=self.revocations,
                 tokens=verifiers[0],
                 max_depth=config.tokens.max_delegation_depth,
+                insecure_bearer=config.tokens.insecure_bearer,
             ),
             revocations=RevocationService(
                 store, self.revocations, clock, clients, verifiers, self.replicas
@@ -87,12 +114,39 @@ class Identity:
             store=store,
             clock=clock,
             issuer=base_url,
+            peers=peers,
+            tls_methods=_tls_methods(config),
             replicas=self.replicas,
         )
         self._registry_routes = RegistryRoutes(
-            self.registry, ClientKeys(store, clock, self.revocations)
+            self.registry,
+            ClientKeys(store, clock, self.revocations),
+            self.credentials,
         )
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What the broker serves."""
         return (*self._oauth.endpoints(), *self._registry_routes.endpoints())
+
+
+def _tls_methods(config: Config) -> tuple[str, ...]:
+    """The ways of RFC 8705 that are open: certificates must be able to arrive."""
+    server = config.server
+    if server.client_certs == "off" and not server.proxies:
+        return ()
+    return (TLS_CLIENT_AUTH, SELF_SIGNED) if server.client_ca else (SELF_SIGNED,)
+
+
+def _authorities(config: Config) -> Authorities | None:
+    """Those whose word about a client's certificate is taken.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    path = config.server.client_ca
+    if not path:
+        return None
+    try:
+        return Authorities(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"server.client_ca: {path} holds no PEM certificates") from error

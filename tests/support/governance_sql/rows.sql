@@ -63,3 +63,15 @@ SELECT stage, active FROM agents WHERE agent_id = :agent_id
 
 -- name: governance_test_tamper_evidence
 UPDATE approvals SET evidence = :evidence WHERE approval_id = :approval_id
+
+-- name: governance_test_backends
+UPDATE experiments SET allowed_backends = :backends
+
+-- name: governance_test_finished_job
+INSERT INTO jobs (job_id, agent_id, owner, experiment_id, token_id, token_issued_ms, session_id,
+                  backend, shots, state, circuit_sha256, program, facts, results, currency,
+                  cost_bound_cents, hold, policy_digest, approval_id, request_sha256, metadata,
+                  claim_fence, claim_until_ms, created_ms, updated_ms)
+VALUES (:job_id, 'a1', 'alice@example.com', 'e1', 't1', 0, NULL,
+        :backend, :shots, :state, 'aa', '', :facts, 'none', 'USD',
+        1, 'settled', 'd', NULL, 'r', '{}', 0, 0, :now_ms, :now_ms)

@@ -88,7 +88,7 @@ async def test_an_assertion_is_good_once_here_too(world: World) -> None:
 
 
 def test_metadata_names_what_there_is() -> None:
-    document = metadata(ISSUER)
+    document = metadata(ISSUER, ("client_credentials",))
     assert document["token_endpoint"] == ISSUER + "/oauth2/token"
     assert document["introspection_endpoint"] == ENDPOINT
     assert "none" not in str(document)

@@ -39,7 +39,9 @@ async def test_a_token_end_to_end_on_each_database(each_world: World) -> None:
     assert granted["max_shots"] == 7
     assert granted["results"] == "aggregates"
     proof = world.proof(htm="GET", htu=RESOURCE, ath=token_hash(answer.access_token))
-    held = world.guard.check([f"DPoP {answer.access_token}"], [proof], method="GET", url=RESOURCE)
+    held, _ = world.guard.check(
+        [f"DPoP {answer.access_token}"], [proof], method="GET", url=RESOURCE
+    )
     row = await world.store.fetch_one("token_by_id", {"token_id": held.token_id})
     assert row is not None
     assert (row["agent_id"], row["expires_ms"]) == ("a1", held.expires_ms)

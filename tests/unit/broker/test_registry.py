@@ -23,7 +23,7 @@ async def test_an_agents_life(each_world: World) -> None:
     assert made == await registry.agent("a2")
     assert made.stage is Stage.SIMULATOR
     changed = await registry.update_agent(
-        "a2", actor="root", stage=Stage.HARDWARE, active=False, tier="gold",
+        "a2", actor="root", stage=Stage.SIMULATOR, active=False, tier="gold",
         roles=[Role.READ_RAW], attributes={},
     )  # fmt: skip
     assert changed == await registry.agent("a2")
@@ -35,7 +35,13 @@ async def test_an_agents_life(each_world: World) -> None:
     [updated] = await each_world.events("agent.updated")
     assert created["human_owner"] == "bob@example.com"
     assert updated["actor_chain"] == ["root"]
-    assert "stage: simulator -> hardware" in updated["decision_reasons"]
+    assert any(reason.startswith("tier: ") for reason in updated["decision_reasons"])
+
+
+async def test_no_command_takes_an_agent_to_hardware(world: World) -> None:
+    with pytest.raises(Conflict, match="promote"):
+        await world.registry.update_agent("a1", actor="root", stage=Stage.HARDWARE)
+    assert (await world.registry.agent("a1")).stage is Stage.SIMULATOR
 
 
 async def test_an_agent_is_never_given_a_humans_role(world: World) -> None:

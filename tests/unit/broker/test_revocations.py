@@ -309,8 +309,8 @@ async def test_a_key_removed_during_an_issue_leaves_no_token(world: World) -> No
         "policy_digest": "", "max_jobs": 1, "max_total_shots": 1, "max_cost_cents": 1,
     }  # fmt: skip
     with pytest.raises(GuardFailed):
-        await world.store.commit(UnitOfWork((client.use, Statement("token_insert", row))))
-    await world.store.commit(UnitOfWork((client.use,)))  # the assertion was not spent by that
+        await world.store.commit(UnitOfWork((*client.uses, Statement("token_insert", row))))
+    await world.store.commit(UnitOfWork(client.uses))  # the assertion was not spent by that
 
 
 @pytest.mark.attack("R1")

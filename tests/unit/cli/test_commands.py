@@ -227,7 +227,7 @@ def test_creating_an_agent_registers_the_public_half_only(shell: Shell) -> None:
     body = shell.gateway.seen[0].body
     assert "d" not in body["jwk"]
     assert body["attributes"] == {"sandboxed": True, "model": "m-7"}
-    assert body["stage"] == "simulator"
+    assert "stage" not in body  # the server alone says where an agent begins
     held = json.loads(out.read_text())
     assert held["client_id"] == "lab-1"
     assert held["jwk"]["x"] == body["jwk"]["x"]

@@ -24,9 +24,10 @@ class Numbered:
     client_id: str = "agent-a"
     made: int = 0
 
-    def assertion(self, audience: str, now_ms: int) -> str:
+    def grant(self, audience: str, now_ms: int) -> dict[str, str]:
         self.made += 1
-        return f"assertion {self.made} for {audience}"
+        grant = {"grant_type": "client_credentials"}
+        return {**grant, "client_assertion": f"assertion {self.made} for {audience}"}
 
     def proof(
         self, method: str, url: str, now_ms: int, token: str | None, nonce: str | None

@@ -47,4 +47,18 @@ DELETE FROM client_keys WHERE client_id = :client_id AND kid = :kid
 
 -- name: client_keys_by_client
 SELECT kid, jwk, created_ms FROM client_keys
-WHERE client_id = :client_id ORDER BY created_ms, kid
+WHERE client_id = :client_id AND kind = 'jwk' ORDER BY created_ms, kid
+
+-- name: client_credential_insert
+INSERT INTO client_keys (client_id, kid, kind, jwk, created_ms)
+SELECT :client_id, :kid, :kind, :jwk, :created_ms
+WHERE NOT EXISTS (SELECT 1 FROM client_keys WHERE kid = :kid AND client_id <> :client_id)
+  AND (SELECT COUNT(*) FROM client_keys WHERE client_id = :client_id) < :max_keys
+  AND NOT EXISTS (SELECT 1 FROM revocations WHERE kind = 'key' AND subject = :kid)
+
+-- name: client_credentials_by_client
+SELECT kid, jwk, created_ms FROM client_keys
+WHERE client_id = :client_id AND kind <> 'jwk' ORDER BY created_ms, kid
+
+-- name: certificates_registered
+SELECT kid, jwk FROM client_keys WHERE kind = 'certificate' ORDER BY kid

@@ -16,6 +16,18 @@ DELETE FROM used_assertions WHERE (client_id, jti) IN (
   SELECT client_id, jti FROM used_assertions WHERE expires_ms < :before_ms
   ORDER BY expires_ms LIMIT 200)
 
+-- The first use decides which key it is for; any later one must be by the same.
+-- name: federated_use
+INSERT INTO federated_uses (digest, client_id, confirmation, expires_ms)
+VALUES (:digest, :client_id, :confirmation, :expires_ms)
+ON CONFLICT (digest) DO UPDATE SET expires_ms = excluded.expires_ms
+WHERE federated_uses.client_id = excluded.client_id
+  AND federated_uses.confirmation = excluded.confirmation
+
+-- name: federated_sweep
+DELETE FROM federated_uses WHERE digest IN (
+  SELECT digest FROM federated_uses WHERE expires_ms < :before_ms ORDER BY expires_ms LIMIT 200)
+
 -- Whether agent, key and experiment are still good is decided here once more, under locks that a
 -- revocation needs too: it comes wholly before this insert, which then touches no row, or wholly
 -- after it, and then finds the token (R5).

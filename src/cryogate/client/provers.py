@@ -1,0 +1,95 @@
+"""Other ways than a key of one's own to prove who one is; each is given to `Client` as its key.
+
+None of them shows its secret in ``repr``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from cryogate.client.identity import Identity
+from cryogate.client.transport import ClientTls
+from cryogate.domain.errors import Malformed
+
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_MAX_ASSERTION = 8192
+
+
+class CertificateIdentity:
+    """A client certificate (RFC 8705): the connection is the proof, and tokens are bound to it.
+
+    ``cert`` and ``key`` are PEM files, ``ca_file`` the authorities of the server's certificate.
+    """
+
+    def __init__(self, client_id: str, cert: str, key: str, ca_file: str | None = None) -> None:
+        self._client_id = client_id
+        self.tls = ClientTls(ca_file, cert, key)
+
+    @property
+    def client_id(self) -> str:
+        """The OAuth client id."""
+        return self._client_id
+
+    def grant(self, audience: str, now_ms: int) -> Mapping[str, str]:
+        """A token request without an assertion."""
+        return {"grant_type": "client_credentials", "client_id": self._client_id}
+
+    def proof(
+        self, method: str, url: str, now_ms: int, token: str | None, nonce: str | None
+    ) -> None:
+        """None: the connection is the proof."""
+        return
+
+    def __repr__(self) -> str:
+        return f"CertificateIdentity({self._client_id!r})"
+
+
+class FederatedIdentity:
+    """Tokens of another issuer (RFC 7523 section 2.1), bound to a key made here.
+
+    ``assertion`` gives the issuer's present token whenever one is needed: Kubernetes writes a new
+    one into the file now and then, GitHub hands one out on demand.
+    """
+
+    def __init__(self, client_id: str, assertion: Callable[[], str]) -> None:
+        self._key = Identity.generate(client_id)
+        self._assertion = assertion
+
+    @classmethod
+    def from_file(cls, client_id: str, path: str | Path) -> FederatedIdentity:
+        """The token is read from a file each time, as Kubernetes projects it."""
+
+        def read() -> str:
+            try:
+                with Path(path).open("rb") as file:
+                    data = file.read(_MAX_ASSERTION + 1)
+            except OSError as error:
+                raise Malformed("no_credential", f"no token to read: {error.strerror}") from None
+            if len(data) > _MAX_ASSERTION or not data.isascii():
+                raise Malformed("malformed_credential", "the file does not hold a token")
+            return data.decode("ascii").strip()
+
+        return cls(client_id, read)
+
+    @property
+    def client_id(self) -> str:
+        """The OAuth client id."""
+        return self._key.client_id
+
+    def grant(self, audience: str, now_ms: int) -> Mapping[str, str]:
+        """A token request by the other issuer's token."""
+        return {
+            "grant_type": JWT_BEARER,
+            "client_id": self.client_id,
+            "assertion": self._assertion(),
+        }
+
+    def proof(
+        self, method: str, url: str, now_ms: int, token: str | None, nonce: str | None
+    ) -> str:
+        """A proof by the key made here."""
+        return self._key.proof(method, url, now_ms, token, nonce)
+
+    def __repr__(self) -> str:
+        return f"FederatedIdentity({self.client_id!r})"
