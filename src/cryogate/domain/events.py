@@ -7,8 +7,8 @@ never floats, so that one event has exactly one canonical JSON text (RFC 8785).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Outcome(StrEnum):
@@ -20,9 +20,10 @@ class Outcome(StrEnum):
     FAILURE = "failure"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One audit record. ``seq`` is given by the log, so it is not a field here.
+class Event(NamedTuple):
+    """One audit record; name its fields when you make one.
+
+    ``seq`` is given by the log, so it is not a field here.
 
     ``actor_chain`` names who acted, outermost first: an operator, or agents in delegation.
     """

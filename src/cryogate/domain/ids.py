@@ -20,14 +20,13 @@ _BACKEND = re.compile(r"[a-z][a-z0-9]{0,15}:[a-z0-9][a-z0-9._-]{0,62}", re.ASCII
 TOKEN, SESSION, JOB, APPROVAL = "tok", "ses", "job", "apr"
 
 
+_PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
+
+
 def new_id(prefix: str) -> str:
     """A fresh id: three-letter prefix and 130 random bits, unguessable and unordered."""
     value = secrets.randbits(130)
-    chars = []
-    for _ in range(26):
-        value, digit = divmod(value, 32)
-        chars.append(_ALPHABET[digit])
-    return f"{prefix}_{''.join(chars)}"
+    return f"{prefix}_{''.join([_PAIRS[value >> shift & 1023] for shift in range(0, 130, 10)])}"
 
 
 def is_minted(value: str, prefix: str) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cryogate.domain.errors import CryogateError, Unavailable
 from cryogate.domain.events import Event
@@ -41,8 +41,7 @@ class AlreadyExists(GuardFailed):
     """A row with this key is there already; nothing was changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """One named statement with its parameters.
 
     ``rows`` is how many rows it must touch (``None``: any number). Whatever else happens, the
@@ -55,8 +54,7 @@ class Statement:
     guard: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class UnitOfWork:
+class UnitOfWork(NamedTuple):
     """What must become true together. Order is kept."""
 
     statements: tuple[Statement, ...]
