@@ -27,6 +27,7 @@ from cryogate.broker.mint import Draft, Mint
 from cryogate.broker.oauth import OAuthError, only
 from cryogate.broker.possession import Possession, spending
 from cryogate.broker.refusals import Refusals
+from cryogate.broker.signals import Signals
 from cryogate.domain.agents import Agent
 from cryogate.domain.events import Event, Outcome
 from cryogate.domain.experiments import Experiment
@@ -93,6 +94,7 @@ class TokenService:
         tokens: AccessTokenVerifier | None = None,
         max_depth: int = exchange.DEFAULT_DEPTH,
         insecure_bearer: bool = False,
+        signals: Signals | None = None,
     ) -> None:
         if not 0 < default_ttl_s <= max_ttl_s <= details.MAX_TTL_S:
             raise ValueError("token lives are 1 to 3600 seconds, the default within the maximum")
@@ -100,7 +102,7 @@ class TokenService:
         self._clock, self._issuer = clock, issuer
         self._denials = denials
         self._mint = Mint(store, signer, clock)
-        self._refusals = Refusals(store, clock)
+        self._refusals = Refusals(store, clock, signals)
         self._default_ttl_s, self._max_ttl_s = default_ttl_s, max_ttl_s
         self._possession = Possession(proofs, insecure_bearer=insecure_bearer)
         self._delegation = None

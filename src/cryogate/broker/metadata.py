@@ -23,7 +23,10 @@ SELF_SIGNED = "self_signed_tls_client_auth"
 def metadata(
     issuer: str, grant_types: Sequence[str], tls_methods: Sequence[str] = ()
 ) -> dict[str, object]:
-    """The document for `METADATA_PATH`. ``tls_methods`` are the ways of RFC 8705 that are open."""
+    """The document for `METADATA_PATH`. ``tls_methods`` are the ways of RFC 8705 that are open.
+
+    There is no authorization endpoint, so there are no response types and no ``iss`` of RFC 9207.
+    """
     methods, algs = ["private_key_jwt", *tls_methods], sorted(CLIENT_ALGS)
     document: dict[str, object] = {
         "issuer": issuer,

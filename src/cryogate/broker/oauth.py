@@ -18,7 +18,8 @@ class OAuthError(Refused):
     """A refusal in OAuth's words.
 
     ``error`` is an error code of RFC 6749 section 5.2, RFC 9396 section 5 or RFC 9449 section 5;
-    ``status`` the HTTP status. ``nonce``, where present, goes into the ``DPoP-Nonce`` header.
+    ``status`` the HTTP status. ``nonce``, where present, goes into the ``DPoP-Nonce`` header, and
+    ``retry_after_s`` into ``Retry-After``.
     """
 
     def __init__(
@@ -28,12 +29,14 @@ class OAuthError(Refused):
         status: int = 400,
         violations: Sequence[Violation] = (),
         nonce: str | None = None,
+        retry_after_s: int | None = None,
     ) -> None:
         super().__init__(error, description, violations)
         self.error = error
         self.description = description
         self.status = status
         self.nonce = nonce
+        self.retry_after_s = retry_after_s
 
     def document(self) -> dict[str, object]:
         """The JSON body."""
@@ -50,6 +53,8 @@ class OAuthError(Refused):
         fields = {"cache-control": "no-store"}
         if self.nonce is not None:
             fields["dpop-nonce"] = self.nonce
+        if self.retry_after_s is not None:
+            fields["retry-after"] = str(max(1, self.retry_after_s))
         return fields
 
 

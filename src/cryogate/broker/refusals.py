@@ -7,6 +7,7 @@ from typing import Final
 from cryogate.broker.authn import Client, Impostor
 from cryogate.broker.oauth import OAuthError
 from cryogate.broker.rows import OPERATOR_PREFIX
+from cryogate.broker.signals import Signals
 from cryogate.domain.events import Event, Outcome
 from cryogate.ports.clock import Clock
 from cryogate.ports.store import Store, UnitOfWork
@@ -22,12 +23,14 @@ class Refusals:
     name is written at most once a second for each client, so strangers cannot flood the log.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: Store, clock: Clock, signals: Signals | None = None) -> None:
+        self._store, self._clock, self._signals = store, clock, signals
         self._watched: dict[str, int] = {}
 
     async def of_client(self, client: Client, refusal: OAuthError) -> None:
         """A request of ``client`` was refused."""
+        if self._signals is not None and refusal.error == "invalid_dpop_proof":
+            self._signals.failed(client.client_id)
         owner = None if client.agent is None else client.agent.owner
         await self._write(client.client_id, owner, refusal)
 

@@ -26,6 +26,7 @@ NOUNS: Mapping[str, tuple[str, str, str]] = {
     "job": ("job", "group", "Jobs: submit, watch, read results."),
     "backend": ("backend", "group", "Backends an agent may use."),
     "circuit": ("circuit", "group", "Circuits: what the gateway would see."),
+    "alert": ("alert", "group", "Alerts: what somebody should look at."),
     "revocation": ("revocation", "group", "Revocations in force."),
     "policy": ("policy", "group", "Policy: what is in force, and what it would say."),
     "audit": ("audit", "group", "The audit log: read, export, verify."),

@@ -9,6 +9,7 @@ from cryogate.config.sections import (
     Audit,
     Circuits,
     Clients,
+    Limits,
     Notify,
     Outbound,
     Policy,
@@ -35,6 +36,7 @@ class Config(Section, frozen=True, kw_only=True):
     prices: Prices = Prices()
     audit: Audit = Audit()
     revocations: Revocations = Revocations()
+    limits: Limits = Limits()
     outbound: Outbound = Outbound()
     state_dir: str = ""
 

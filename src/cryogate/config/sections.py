@@ -147,6 +147,18 @@ class Revocations(Section, frozen=True, kw_only=True):
     max_age_ms: Annotated[int, msgspec.Meta(ge=500, le=60_000)] = 2000
 
 
+class Limits(Section, frozen=True, kw_only=True):
+    """Requests a second, and at once, from one address and by one client. 0 a second: no limit.
+
+    Each process counts by itself.
+    """
+
+    address_per_s: Annotated[int, msgspec.Meta(ge=0, le=10**6)] = 1000
+    address_burst: Annotated[int, msgspec.Meta(ge=1, le=10**6)] = 2000
+    client_per_s: Annotated[int, msgspec.Meta(ge=0, le=10**6)] = 500
+    client_burst: Annotated[int, msgspec.Meta(ge=1, le=10**6)] = 1000
+
+
 class Outbound(Section, frozen=True, kw_only=True):
     """Fetching from addresses that others name: issuers' keys, webhooks.
 

@@ -34,7 +34,7 @@ class Caller:
             token.expires_ms,
             grant,
             token.chain,
-            token.jkt,
+            token.jkt or token.x5t,
             token.ancestors,
         )
 

@@ -12,15 +12,19 @@ section 7, RFC 9068 section 4).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from math import ceil
 
 from starlette.requests import Request
 
+from cryogate.broker.signals import Signals
 from cryogate.domain.agents import Operator
-from cryogate.domain.errors import Forbidden, Malformed, Unauthenticated
+from cryogate.domain.errors import Forbidden, Malformed, Throttled, Unauthenticated
 from cryogate.gateway.caller import Caller
+from cryogate.governance.rates import RateLimiter
 from cryogate.ports.revocations import RevocationView, Subject
 from cryogate.server.peers import PeerCertificates
 from cryogate.tokens.access import ADMIN_SCOPE, VerifiedToken
+from cryogate.tokens.errors import InvalidProof, NonceRequired
 from cryogate.tokens.guard import ResourceGuard
 
 FindOperator = Callable[[str], Awaitable[Operator | None]]
@@ -38,6 +42,8 @@ class ResourceAuth:
         find_operator: FindOperator,
         base_url: str,
         peers: PeerCertificates,
+        rate: RateLimiter | None = None,
+        signals: Signals | None = None,
     ) -> None:
         self._agents = agents
         self._operators = operators
@@ -45,6 +51,8 @@ class ResourceAuth:
         self._find_operator = find_operator
         self._base_url = base_url
         self._peers = peers
+        self._rate = rate
+        self._signals = signals
 
     def agent(self, request: Request) -> Caller:
         """The agent that proved its token on this request.
@@ -96,11 +104,27 @@ class ResourceAuth:
             elif name == b"dpop":
                 proofs.append(value.decode("latin-1"))
         path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
-        verified, _ = guard.check(
-            authorization,
-            proofs,
-            method=scope["method"],
-            url=self._base_url + path,
-            certificate=lambda: self._peers.thumbprint(scope),
-        )
-        return verified
+        try:
+            token, _ = guard.check(
+                authorization,
+                proofs,
+                method=scope["method"],
+                url=self._base_url + path,
+                certificate=lambda: self._peers.thumbprint(scope),
+            )
+        except InvalidProof as error:
+            asked_for_nonce = isinstance(error, NonceRequired)
+            if self._signals is not None and error.client_id and not asked_for_nonce:
+                self._signals.failed(error.client_id)
+            raise
+        # (d) Only whoever has proven itself is counted, so nobody uses up the rate of another.
+        wait_s = 0.0 if self._rate is None else self._rate.take(token.client_id)
+        if wait_s:
+            if self._signals is not None:
+                self._signals.held_back(token.client_id)
+            raise Throttled(
+                "rate_limited",
+                "this client asks too fast: come back after Retry-After seconds",
+                retry_after_s=ceil(wait_s),
+            )
+        return token

@@ -51,7 +51,12 @@ class ExpiredToken(TokenError):
 
 
 class InvalidProof(TokenError):
-    """The DPoP proof is absent, foreign, stale or for another request."""
+    """The DPoP proof is absent, foreign, stale or for another request.
+
+    ``client_id`` is whose token it came with, once that is known to be genuine.
+    """
+
+    client_id: str | None = None
 
     def __init__(self, detail: str, code: str = "invalid_dpop_proof") -> None:
         super().__init__(code, detail)

@@ -65,9 +65,13 @@ class ResourceGuard:
         if kind == "dpop":
             if not verified.jkt:
                 raise WrongToken("the token is not bound to a key")
-            proof = self._proofs.verify(  # (3a)
-                dpop[0], method=method, url=url, ath=verified.ath, jkt=verified.jkt
-            )
+            try:
+                proof = self._proofs.verify(  # (3a)
+                    dpop[0], method=method, url=url, ath=verified.ath, jkt=verified.jkt
+                )
+            except InvalidProof as error:
+                error.client_id = verified.client_id
+                raise
             return verified, proof
         if verified.jkt:
             raise WrongToken("the token is bound to a key: send it with scheme DPoP and a proof")

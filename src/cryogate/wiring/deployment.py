@@ -24,16 +24,19 @@ from cryogate.audit.log import AuditLog
 from cryogate.broker.revocation_view import CHANNEL
 from cryogate.config import Config
 from cryogate.domain.errors import Unavailable
+from cryogate.outbound.addresses import networks
 from cryogate.ports.clock import Clock, SystemClock
 from cryogate.server.app import build_app
 from cryogate.server.audit_routes import AuditRoutes
 from cryogate.server.ops_routes import OpsRoutes
+from cryogate.server.rate_gate import RateGate
 from cryogate.wiring.governance import Governance
 from cryogate.wiring.ground import Ground
 from cryogate.wiring.identity import Identity
 from cryogate.wiring.policy import Policies
 from cryogate.wiring.road import Road
 from cryogate.wiring.telling import Telling
+from cryogate.wiring.watch import Watch
 
 log = logging.getLogger("cryogate")
 _CERTIFICATES_S = 2.0
@@ -48,7 +51,8 @@ class Deployment:
         self.base_url = base_url
         self.ground = Ground(config, base_url, clock or SystemClock())
         self.policies = Policies(self.ground)
-        self.identity = Identity(self.ground)
+        self.watch = Watch(self.ground)
+        self.identity = Identity(self.ground, self.watch)
         self.governance = Governance(self.ground)
         self.road = Road(self.ground, self.governance, self.identity.revocations)
         self.telling = Telling(self.ground)
@@ -87,13 +91,15 @@ class Deployment:
         endpoints = (
             *self.road.endpoints(),
             *self.identity.endpoints(),
+            *self.watch.endpoints(),
             *self.governance.endpoints(self.road.dispatcher, self.road.changes),
             *self.policies.endpoints(),
             *self._ops.endpoints(),
             *AuditRoutes(self.audit).endpoints(),
         )
         scheme = urlsplit(self.base_url).scheme
-        return build_app(endpoints, self.identity.auth, self._hosts(), scheme, self._lifespan)
+        app = build_app(endpoints, self.identity.auth, self._hosts(), scheme, self._lifespan)
+        return RateGate(app, self.watch.addresses, networks(self.config.server.proxies))
 
     def _hosts(self) -> frozenset[str]:
         url = urlsplit(self.base_url)
@@ -128,6 +134,8 @@ class Deployment:
         follow = revocations.follow(self.config.revocations.poll_ms / 1000)
         self._run(follow, "revocations")
         self._run(self.policies.follow(), "policy")
+        self._run(self.watch.signals.run(), "signals")
+        self._run(self.watch.alerts.run(), "alerts")
         self._run(dispatcher.run(), "dispatcher")
         if ground.tls is not None:
             self._run(self.identity.credentials.follow(_CERTIFICATES_S), "certificates")

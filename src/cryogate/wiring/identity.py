@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cryogate.broker.authn import DAY_MS, ClientAuthenticator, KeyAge
+from cryogate.broker.authn import DAY_MS, KeyAge
 from cryogate.broker.client_keys import ClientKeys
 from cryogate.broker.credentials import Credentials
 from cryogate.broker.federation import Federation
@@ -16,6 +16,7 @@ from cryogate.broker.registry import Registry
 from cryogate.broker.replicas import Replicas
 from cryogate.broker.revocation_view import FollowedRevocations
 from cryogate.broker.revoke import RevocationService
+from cryogate.broker.watched_clients import WatchedClients
 from cryogate.config import Config, ConfigError
 from cryogate.outbound.addresses import networks
 from cryogate.server.endpoints import Endpoint
@@ -30,12 +31,13 @@ from cryogate.tokens.guard import ResourceGuard
 from cryogate.tokens.nonces import NonceSource
 from cryogate.tokens.replay import ReplayWindow
 from cryogate.wiring.ground import Ground
+from cryogate.wiring.watch import Watch
 
 
 class Identity:
     """The broker, and `auth`, which every endpoint with a token goes through."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, watch: Watch) -> None:
         config, store, clock = ground.config, ground.store, ground.clock
         base_url = ground.base_url
         self.keys = keys = KeyRing(store, ground.sealer, clock)
@@ -77,8 +79,10 @@ class Identity:
             find_operator=self.registry.find_operator,
             base_url=base_url,
             peers=peers,
+            rate=watch.clients,
+            signals=watch.signals,
         )
-        clients = ClientAuthenticator(
+        clients = WatchedClients(
             store,
             clock,
             base_url,
@@ -88,6 +92,8 @@ class Identity:
                 config.clients.key_max_age_days * DAY_MS,
                 config.clients.key_warning_days * DAY_MS,
             ),
+            signals=watch.signals,
+            take=None if watch.clients is None else watch.clients.take,
         )
         self._oauth = OAuthRoutes(
             tokens=TokenService(
@@ -101,6 +107,7 @@ class Identity:
                 denials=ground.denials,
                 default_ttl_s=config.tokens.default_ttl_s,
                 max_ttl_s=config.tokens.max_ttl_s,
+                signals=watch.signals,
                 view=self.revocations,
                 tokens=verifiers[0],
                 max_depth=config.tokens.max_delegation_depth,
