@@ -339,7 +339,7 @@ def _anything(value: Scalar) -> bool:
 # What conditions of policy compare is of one type, so that a mistyped value is told here and does
 # not silently become "not kept".
 _KNOWN: Final[Mapping[str, Callable[[Scalar], bool]]] = {
-    "model": lambda value: isinstance(value, str),
+    "model": lambda value: isinstance(value, str) and value.isascii() and value.isprintable(),
     "model_confidence": lambda value: type(value) is int and 0 <= value <= 100,
     "sandboxed": lambda value: isinstance(value, bool),
 }

@@ -11,6 +11,7 @@ import click
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, fields, say, table
 from cryogate.cli.policy_bundles import register
+from cryogate.cli.policy_tools import register as register_tools
 from cryogate.cli.records import BASE
 
 _MAX_QUESTION = 256 << 10
@@ -122,6 +123,7 @@ def _decision(found: dict[str, Any]) -> None:
 
 
 register(group)
+register_tools(group)
 command(group, "show", As.OPERATOR)(show_)
 command(group, "test", As.NOBODY)(test)
 command(group, "eval", As.OPERATOR)(eval_)

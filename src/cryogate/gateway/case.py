@@ -13,7 +13,7 @@ from cryogate.domain.experiments import Experiment
 from cryogate.gateway.caller import Caller
 from cryogate.gateway.requests import EstimateRequest
 from cryogate.ports.budgets import BudgetView
-from cryogate.ports.policy import Action
+from cryogate.ports.policy import Action, Question
 from cryogate.ports.pricing import Quote
 from cryogate.ports.provider import Backend
 
@@ -58,6 +58,7 @@ class Case:
     program: Program | None = None
     facts: Facts | None = None
     quote: Quote | None = None
+    question: Question | None = None
     decision: Decision | None = field(default=None)
 
 

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from cryogate.policies import Bundle, open_engine, shipped_bundle
 from cryogate.policies.activation import PolicyDesk, Trust
+from cryogate.policies.history import QuestionHistory
 from cryogate.policies.rehearsal import Rehearsal
 from cryogate.policies.signing import trusted_keys
+from cryogate.policies.tools import PolicyTools
 from cryogate.ports.policy import PolicyEngine
 from cryogate.server.endpoints import Endpoint
 from cryogate.server.policy_routes import PolicyRoutes
+from cryogate.server.policy_tool_routes import PolicyToolRoutes
 from cryogate.wiring.ground import Ground
 
 
@@ -52,4 +55,11 @@ class Policies:
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What operators ask and change about policy."""
-        return PolicyRoutes(self._ground.policy, self.desk).endpoints()
+        ground = self._ground
+        history = QuestionHistory(ground.store, lambda: ground.devices)
+        tools = PolicyTools(ground.store, ground.clock, ground.policy, self.desk, history,
+                            self._rehearsal)  # fmt: skip
+        return (
+            *PolicyRoutes(ground.policy, self.desk).endpoints(),
+            *PolicyToolRoutes(tools).endpoints(),
+        )

@@ -31,41 +31,40 @@ class PolicyCheck(Check):
         backend, facts, program, quote = case.backend, case.facts, case.program, case.quote
         if backend is None or facts is None or program is None or quote is None:
             return ()
-        case.decision = await self._engine.decide(
-            ask.Question(
-                action=case.action,
-                now_ms=case.now_ms,
-                agent=agent_facts(case.standing),
-                experiment=experiment_facts(case.standing),
-                grant=grant_facts(case.caller),
-                shots=case.request.shots,
-                circuit=ask.CircuitFacts(
-                    sha256=program.fingerprint,
-                    qubits=facts.qubits,
-                    depth=facts.depth,
-                    gates=facts.gates,
-                    two_qubit_gates=facts.two_qubit_gates,
-                    measurements=facts.measurements,
-                    gate_set=facts.gate_set,
-                    features=facts.features,
-                    simulated=await self._simulated(case),
-                ),
-                backend=ask.BackendFacts(
-                    name=backend.name,
-                    scheme=backend.scheme,
-                    simulator=backend.simulator,
-                    qubits=backend.qubits,
-                    calibration_age_s=calibration_age_s(backend, case.now_ms),
-                ),
-                price=ask.PriceFacts(cents=quote.bound.cents, currency=quote.bound.currency),
-                history=ask.HistoryFacts(
-                    token_jobs=case.standing.used_jobs,
-                    token_shots=case.standing.used_shots,
-                    token_cents=case.standing.used_cents,
-                    recent_denials=self._denials.recent(case.caller.agent_id, case.now_ms),
-                ),
-            )
+        case.question = ask.Question(
+            action=case.action,
+            now_ms=case.now_ms,
+            agent=agent_facts(case.standing),
+            experiment=experiment_facts(case.standing),
+            grant=grant_facts(case.caller),
+            shots=case.request.shots,
+            circuit=ask.CircuitFacts(
+                sha256=program.fingerprint,
+                qubits=facts.qubits,
+                depth=facts.depth,
+                gates=facts.gates,
+                two_qubit_gates=facts.two_qubit_gates,
+                measurements=facts.measurements,
+                gate_set=facts.gate_set,
+                features=facts.features,
+                simulated=await self._simulated(case),
+            ),
+            backend=ask.BackendFacts(
+                name=backend.name,
+                scheme=backend.scheme,
+                simulator=backend.simulator,
+                qubits=backend.qubits,
+                calibration_age_s=calibration_age_s(backend, case.now_ms),
+            ),
+            price=ask.PriceFacts(cents=quote.bound.cents, currency=quote.bound.currency),
+            history=ask.HistoryFacts(
+                token_jobs=case.standing.used_jobs,
+                token_shots=case.standing.used_shots,
+                token_cents=case.standing.used_cents,
+                recent_denials=self._denials.recent(case.caller.agent_id, case.now_ms),
+            ),
         )
+        case.decision = await self._engine.decide(case.question)
         return case.decision.violations if isinstance(case.decision, Deny) else ()
 
 
