@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress
 from operator import itemgetter
 from types import MappingProxyType
@@ -90,18 +90,49 @@ def _text(header: str, keys: array[int], ops: list[Op]) -> bytes:
 
 def _facts(ops: list[Op], qubits: int, clbits: int, levels: list[int]) -> Facts:
     kinds: Counter[str] = Counter(map(itemgetter(4), ops))
+    measurements = kinds["measure"]
+    if kinds["barrier"]:
+        depth = _depth(ops, len(levels), {k: int(k != "barrier") for k in kinds})
+        used = _used(ops)
+    else:
+        depth = max(levels, default=0)
+        used = sum(1 for level in levels[:qubits] if level)
+    return facts_from(
+        kinds,
+        qubits=qubits,
+        used=used,
+        clbits=clbits,
+        depth=depth,
+        two_qubit_depth=_entangling_depth(ops, len(levels), kinds),
+        early="?measure" in kinds or (measurements > 0 and _measured_early(ops, measurements)),
+    )
+
+
+def facts_from(
+    kinds: Mapping[str, int],
+    *,
+    qubits: int,
+    used: int,
+    clbits: int,
+    depth: int,
+    two_qubit_depth: int,
+    early: bool,
+) -> Facts:
+    """The facts of so many operations of each kind; ``early``: a measurement is not the end."""
     counts: Counter[str] = Counter()
     features = set()
     for kind, number in kinds.items():
+        if not number:
+            continue
         counts[kind.lstrip(CONDITIONAL)] += number
         if kind[0] == CONDITIONAL:
             features.add("classical_control")
-    barriers = counts.pop("barrier", 0)
+    counts.pop("barrier", 0)
     measurements = counts.pop("measure", 0)
     resets = counts.pop("reset", 0)
     if resets:
         features.add("reset")
-    if measurements and ("?measure" in kinds or _measured_early(ops, measurements)):
+    if early:
         features.add("mid_circuit_measurement")
     by_size = [0, 0, 0]
     for name, number in counts.items():
@@ -109,12 +140,6 @@ def _facts(ops: list[Op], qubits: int, clbits: int, levels: list[int]) -> Facts:
         by_size[min(gate.qubits, 3) - 1] += number
         if gate.params:
             features.add("parameters")
-    if barriers:
-        depth = _depth(ops, len(levels), {k: int(k != "barrier") for k in kinds})
-        used = _used(ops)
-    else:
-        depth = max(levels, default=0)
-        used = sum(1 for level in levels[:qubits] if level)
     names = sorted(counts)
     return Facts(
         qubits=qubits,
@@ -129,18 +154,18 @@ def _facts(ops: list[Op], qubits: int, clbits: int, levels: list[int]) -> Facts:
         measurements=measurements,
         resets=resets,
         depth=depth,
-        two_qubit_depth=_entangling_depth(ops, len(levels), kinds, by_size),
+        two_qubit_depth=two_qubit_depth,
         features=tuple(sorted(features)),
     )
 
 
-def _entangling_depth(ops: list[Op], wires: int, kinds: Counter[str], by_size: list[int]) -> int:
-    if not by_size[1] and not by_size[2]:
-        return 0
+def _entangling_depth(ops: list[Op], wires: int, kinds: Counter[str]) -> int:
     weight = {}
     for kind in kinds:
         gate = CANONICAL.get(kind.lstrip(CONDITIONAL))
         weight[kind] = int(gate is not None and gate.qubits > 1)
+    if not any(weight.values()):
+        return 0
     # Operations on one wire neither add to this depth nor join two chains.
     return _depth(compress(ops, map(_on_many, ops)), wires, weight)
 

@@ -83,7 +83,9 @@ def _label(op: Operation) -> str:
         label = op.name
     if op.condition is not None:
         first, last = op.condition.bits[0], op.condition.bits[-1]
-        bits = str(first) if first == last else f"{first}..{last}"
+        together = last - first == len(op.condition.bits) - 1
+        bits = f"{first}..{last}" if together else ",".join(map(str, op.condition.bits))
+        bits = str(first) if first == last else bits
         label = f"{label} if {bits}={op.condition.value}"
     return label
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from cryogate.circuits.conditions import prefix
 from cryogate.circuits.definitions import OPENQASM2_DEFINITIONS, OPENQASM3_DEFINITIONS
 from cryogate.circuits.errors import CircuitError
 from cryogate.circuits.gates import (
@@ -51,6 +52,8 @@ def inexpressible(program: Program, dialect: Dialect) -> str:
 def _check_openqasm2(program: Program) -> None:
     if b"]==" in program.text:
         raise _unsupported("a condition on one bit of a register", "OpenQASM 2")
+    if b") if(" in program.text:
+        raise _unsupported("several conditions on one operation", "OpenQASM 2")
     _check_gates(program, QELIB1.keys() | OPENQASM2_DEFINITIONS.keys(), "OpenQASM 2")
 
 
@@ -109,28 +112,21 @@ def _declarations(program: Program) -> str:
 
 def _body(program: Program, names: dict[str, str]) -> str:
     bits = [f"c{i}[{b}]" for i, size in enumerate(program.registers) for b in range(size)]
-    spans: dict[tuple[int, ...], str] = {}
-    start = 0
-    for i, size in enumerate(program.registers):
-        spans[tuple(range(start, start + size))] = f"c{i}"
-        start += size
-    return "".join([_statement(op, names, bits, spans) for op in program.operations()])
+    registers = program.registers
+    return "".join([_statement(op, names, bits, registers) for op in program.operations()])
 
 
 def _statement(
-    op: Operation, names: dict[str, str], bits: list[str], spans: dict[tuple[int, ...], str]
+    op: Operation, names: dict[str, str], bits: list[str], registers: tuple[int, ...]
 ) -> str:
-    prefix = ""
-    if op.condition is not None:
-        tested = spans.get(op.condition.bits) or bits[op.condition.bits[0]]
-        prefix = f"if({tested}=={op.condition.value}) "
+    tested = "" if op.condition is None else prefix(op.condition, registers)
     qubits = ",".join([f"q[{i}]" for i in op.qubits])
     if op.name == "measure":
-        return f"{prefix}{bits[op.clbits[0]]} = measure {qubits};\n"
+        return f"{tested}{bits[op.clbits[0]]} = measure {qubits};\n"
     if op.name in ("barrier", "reset"):
-        return f"{prefix}{op.name} {qubits};\n"
+        return f"{tested}{op.name} {qubits};\n"
     angles = f"({','.join(map(repr, op.params))})" if op.params else ""
-    return f"{prefix}{names[op.name]}{angles} {qubits};\n"
+    return f"{tested}{names[op.name]}{angles} {qubits};\n"
 
 
 def _emit_qiskit(program: Program) -> bytes:

@@ -11,6 +11,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryogate.circuits.model import Facts
+
 _ECHO = 40
 
 
@@ -36,6 +41,8 @@ class CircuitError(ValueError):
         self.detail = detail
         self.line = line
         self.hint = hint
+        #: Of a program that is too large, where they could be found.
+        self.facts: Facts | None = None
 
     def at(self, line: int) -> CircuitError:
         """The same error, placed on ``line`` unless a line is already known."""

@@ -6,8 +6,9 @@ import re
 from typing import NamedTuple
 
 from cryogate.circuits.assemble import CONDITIONAL, Op, make_op
+from cryogate.circuits.conditions import both, equals
 from cryogate.circuits.errors import CircuitError, NeedsRichParser, shown
-from cryogate.circuits.gates import CANONICAL, OPENQASM2, OPENQASM2_BUILTIN, PROTECTED, Gate
+from cryogate.circuits.gates import CANONICAL, GATE_NAMES, OPENQASM2, OPENQASM2_BUILTIN, Gate
 from cryogate.circuits.model import ParseLimits
 from cryogate.circuits.operations import Builder, repeated_qubit, too_many, wrong_arity
 from cryogate.circuits.program import Condition
@@ -16,7 +17,7 @@ from cryogate.circuits.source import FORBIDDEN, RESERVED, RICH
 _OPERAND = re.compile(r"([A-Za-z_]\w{0,63}+)\s*+(?:\[\s*+(\d{1,7}+)\s*+\])?", re.ASCII)
 _WORD = re.compile(r"[A-Za-z_]\w{0,63}+", re.ASCII)
 _CONDITION = re.compile(
-    r"if\s*+\(\s*+([A-Za-z_]\w{0,63}+)(?:\[(\d{1,7}+)\])?\s*+==\s*+(\d{1,40}+)\s*+\)\s*+"
+    r"if\s*+\(\s*+([A-Za-z_]\w{0,63}+)(?:\[(\d{1,7}+)\])?\s*+==\s*+(\d{1,1300}+)\s*+\)\s*+"
 )
 _QUBIT_DECLARATION = re.compile(r"(?:\[\s*+(\d{1,9}+)\s*+\])?\s*+([A-Za-z_]\w{0,63}+)", re.ASCII)
 _REGISTER_DECLARATION = re.compile(r"([A-Za-z_]\w{0,63}+)\s*+(?:\[\s*+(\d{1,9}+)\s*+\])?", re.ASCII)
@@ -117,12 +118,12 @@ class Statements:
         if match is None:
             raise CircuitError("syntax", f"not a statement: {shown(text) or 'empty statement'}")
         word, rest = match[0], text[match.end() :].lstrip()
-        if self.stage == 0:
+        if self.stage == 0 and (word == "OPENQASM" or self.version == 2):
             self.header(text)
         elif word == "include":
             self.include(rest)
         else:
-            if self.stage == 1:
+            if self.stage < 2:  # OpenQASM 3 may leave the version line out
                 self.stage = 2
                 self.gates = OPENQASM2_BUILTIN if self.version == 2 else self.table
                 return self.statement(text)
@@ -161,7 +162,7 @@ class Statements:
                 f"include of anything but {library}: {shown(rest)}",
                 hint="no file is ever opened; inline the definitions",
             )
-        if self.stage != 1:
+        if self.stage == 2:
             raise CircuitError("syntax", "include must follow the version line, once")
         self.stage = 2
         self.gates = self.table
@@ -211,7 +212,7 @@ class Statements:
         name, size = (
             (match[1], match[2]) if match.re is _REGISTER_DECLARATION else (match[2], match[1])
         )
-        if name in self.names or name in PROTECTED or name in RESERVED:
+        if name in self.names or name in GATE_NAMES[self.version] or name in RESERVED[self.version]:
             raise CircuitError("redefined", f"the name {shown(name)} is taken")
         if size is None and self.version == 2:
             raise CircuitError("syntax", f"a register needs a size: {shown(text)}")
@@ -277,18 +278,13 @@ class Statements:
             self.builder.reset(qubit, condition)
 
     def conditional(self, text: str) -> None:
-        """``if(register==n) operation``; in canonical text also of one bit."""
-        match = _CONDITION.match(text)
-        if match is None or (match[2] and not self.canonical and self.version == 2):
-            if self.version == 3:
-                raise NeedsRichParser("if")
-            raise CircuitError("syntax", f"not a condition: {shown(text)}")
-        name = match[1] if match[2] is None else f"{match[1]}[{match[2]}]"
-        quantum, start, size, _ = self.operand(name)
-        if quantum:
-            raise CircuitError("syntax", "a condition reads bits, not qubits")
-        condition = Condition(tuple(range(start, start + size)), int(match[3]))
-        body = text[match.end() :]
+        """``if(register==n) operation``; in canonical text and in OpenQASM 3 also of one bit, and
+        one ``if`` after another, which is their conjunction."""
+        condition, body = None, text
+        while body.startswith("if") and (condition is None or self.version == 3 or self.canonical):
+            test, body = self.test(body)
+            condition = both(condition, test)
+        assert condition is not None  # noqa: S101 - the statement begins with if
         word = body.split(None, 1)[0] if body.strip() else ""
         rest = body[len(word) :]
         if word == "measure":
@@ -300,6 +296,19 @@ class Statements:
             self.assignment(body, condition)
         else:
             self.conditional_gate(body, condition)
+
+    def test(self, text: str) -> tuple[Condition, str]:
+        """One ``if(...)``, and what follows it."""
+        match = _CONDITION.match(text)
+        if match is None or (match[2] and not self.canonical and self.version == 2):
+            if self.version == 3:
+                raise NeedsRichParser("if")
+            raise CircuitError("syntax", f"not a condition: {shown(text)}")
+        name = match[1] if match[2] is None else f"{match[1]}[{match[2]}]"
+        quantum, start, size, _ = self.operand(name)
+        if quantum:
+            raise CircuitError("syntax", "a condition reads bits, not qubits")
+        return equals(range(start, start + size), int(match[3])), text[match.end() :]
 
     def conditional_gate(self, body: str, condition: Condition) -> None:
         """The gate of a condition."""

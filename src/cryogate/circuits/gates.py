@@ -85,3 +85,5 @@ OPENQASM3 = _with({**STDGATES, **_QELIB_ONLY, **_EXTRA}, BRAKET_ALIASES)
 
 #: Names no program may define: they mean something, with or without the include (C3).
 PROTECTED = frozenset(QELIB1) | frozenset(STDGATES)
+#: Names no register may have, by language version: there, they are gates.
+GATE_NAMES = {2: frozenset(QELIB1), 3: PROTECTED}

@@ -14,6 +14,7 @@ from cryogate.circuits.model import Format, ParseLimits
 from cryogate.circuits.pool import GuardedPool
 from cryogate.circuits.program import Program
 from cryogate.circuits.qpy_reader import check_header
+from cryogate.circuits.refusals import read_refusal
 
 RICH_ENTRYPOINT = "cryogate.circuits.rich:entrypoint"
 #: The same, for pools that also read QPY: its workers import qiskit when they start.
@@ -106,7 +107,7 @@ def _refusal(error: WorkerFailed, reason: CircuitError) -> CircuitError:
 async def _answer(reply: bytes, limits: ParseLimits) -> Program:
     status, body = reply[:1], reply[1:]
     if status == b"e":
-        raise _remote_error(body)
+        raise read_refusal(body)
     if status != b"p":
         raise CircuitError("unsupported", "the guarded parser gave no answer")
     if len(body) > _IN_PLACE:
@@ -117,20 +118,3 @@ async def _answer(reply: bytes, limits: ParseLimits) -> Program:
     if facts.qubits > limits.max_qubits or facts.clbits > limits.max_clbits:
         raise CircuitError("too_large", f"more than {limits.max_qubits} qubits")
     return program
-
-
-def _remote_error(body: bytes) -> CircuitError:
-    """An error from the worker, with every field bounded and cleaned again."""
-    try:
-        fields = json.loads(body)
-        code, detail, hint = (str(fields[k]) for k in ("code", "detail", "hint"))
-        line = fields["line"] if isinstance(fields["line"], int) else None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return CircuitError("unsupported", "the guarded parser gave no answer")
-    if not (code.replace("_", "").isalpha() and len(code) <= 40):
-        code = "unsupported"
-    return CircuitError(code, _clean(detail), line=line, hint=_clean(hint))
-
-
-def _clean(text: str) -> str:
-    return "".join(ch if " " <= ch <= "~" else "?" for ch in text[:200])

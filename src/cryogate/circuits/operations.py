@@ -6,24 +6,27 @@ from collections.abc import Sequence
 
 from cryogate.circuits.angles import finite
 from cryogate.circuits.assemble import CONDITIONAL, Op, assemble, make_op
+from cryogate.circuits.conditions import prefix
 from cryogate.circuits.errors import CircuitError, shown
 from cryogate.circuits.gates import CANONICAL
 from cryogate.circuits.model import ParseLimits
 from cryogate.circuits.program import Condition, Program
 
+_CONDITIONS = 256
+
 
 class Layout:
     """How many qubits there are, and which bits form which register."""
 
-    __slots__ = ("_bit_names", "_limits", "_starts", "clbits", "qubits", "registers")
+    __slots__ = ("_bit_names", "_conditions", "_limits", "clbits", "qubits", "registers")
 
     def __init__(self, limits: ParseLimits) -> None:
         self._limits = limits
         self.qubits = 0
         self.clbits = 0
         self.registers: list[int] = []
-        self._starts: list[int] = []
         self._bit_names: list[str] = []
+        self._conditions: dict[Condition, str] = {}
 
     def add_qubits(self, size: int) -> int:
         """First index of ``size`` new qubits. Raises `CircuitError` (``too_large``)."""
@@ -42,26 +45,31 @@ class Layout:
         self._bit_names.extend([f"c{number}[{i}]" for i in range(size)])
         self.clbits += size
         self.registers.append(size)
-        self._starts.append(start)
+        self._conditions.clear()  # a later register never changes one, but be sure
         return start
+
+    def mark(self) -> tuple[int, int]:
+        """How many classical registers and bits there are."""
+        return len(self.registers), self.clbits
+
+    def cut(self, mark: tuple[int, int]) -> None:
+        """Forget the registers that were added after a mark."""
+        registers, self.clbits = mark
+        del self.registers[registers:], self._bit_names[self.clbits :]
+        self._conditions.clear()
 
     def bit(self, index: int) -> str:
         """Canonical name of a classical bit."""
         return self._bit_names[index]
 
     def condition(self, condition: Condition) -> str:
-        """``if(...) `` in canonical spelling; a one-bit register is always written whole."""
-        bits, value = condition
-        if not 0 <= value < 1 << len(bits):
-            raise CircuitError("unsupported", "a condition compares bits with a value out of range")
-        first = bits[0]
-        number = int(self._bit_names[first][1:].partition("[")[0])
-        size, start = self.registers[number], self._starts[number]
-        if bits == tuple(range(start, start + size)):
-            return f"if(c{number}=={value}) "
-        if len(bits) != 1:
-            raise CircuitError("unsupported", "a condition reads neither one bit nor one register")
-        return f"if({self._bit_names[first]}=={value}) "
+        """A condition in canonical spelling, remembered: few are used, many times each."""
+        text = self._conditions.get(condition)
+        if text is None:
+            text = prefix(condition, self.registers)
+            if len(self._conditions) < _CONDITIONS:
+                self._conditions[condition] = text
+        return text
 
 
 def _bad_size(what: str, size: int, limit: int) -> CircuitError:
@@ -119,6 +127,11 @@ class Builder:
         self._long_wires += wires
         if self._long_wires > 2 * self._limits.max_operations:
             raise CircuitError("too_large", "barriers and conditions touch too many wires")
+
+    @property
+    def size(self) -> int:
+        """Operations so far."""
+        return len(self.ops)
 
     def program(self) -> Program:
         """The finished program. Raises `CircuitError` (``syntax``) when there is no qubit."""

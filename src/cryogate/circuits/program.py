@@ -6,7 +6,8 @@ their order of declaration. What may never change, since fingerprints and approv
 1. gates have their canonical names and angles are ``repr(float)``, never reduced modulo 2 pi;
 2. the level of an operation is one more than the highest level on its wires, where a condition's
    bits are wires too; operations are sorted by (level, lowest wire);
-3. the header says how many qubits there are and the size of every classical register.
+3. a condition is written as in ``conditions.py``, one ``if`` for each test;
+4. the header says how many qubits there are and the size of every classical register.
 
 Two circuits that differ only in the order of independent operations have the same text; that is
 the Cartier-Foata theorem on traces. `Program.fingerprint` is SHA-256 of the text.
@@ -24,7 +25,7 @@ HEADER = 'OPENQASM 2.0;\ninclude "qelib1.inc";\n'
 
 
 class Condition(NamedTuple):
-    """Run only if classical bits ``bits`` (first is least significant) read ``value``."""
+    """Run only if classical bits ``bits``, ascending, read ``value``, the first bit its lowest."""
 
     bits: tuple[int, ...]
     value: int
@@ -118,10 +119,15 @@ class Program:
 
 def _operation(line: str, starts: list[int]) -> Operation:
     condition = None
-    if line.startswith("if("):
+    while line.startswith("if("):
         test, _, line = line[3:].partition(") ")
-        bits, _, value = test.partition("==")
-        condition = Condition(_bits(bits, starts), int(value))
+        text, _, value = test.partition("==")
+        bits, number = _bits(text, starts), int(value)
+        if condition is not None:
+            # Canonical text has its tests in the order of their bits.
+            number = condition.value | number << len(condition.bits)
+            bits = condition.bits + bits
+        condition = Condition(bits, number)
     head, _, tail = line[:-1].partition(" ")
     clbits: tuple[int, ...] = ()
     if head == "measure":

@@ -6,14 +6,16 @@ Importing this module imports qiskit. The server's process never does: a test as
 from __future__ import annotations
 
 import io
+from contextlib import ExitStack
 from typing import Any
 
 from qiskit import QuantumCircuit, qpy
 from qiskit.circuit import ClassicalRegister, QuantumRegister
 from qiskit.circuit import library as lib
 
+from cryogate.circuits.conditions import Test, tests
 from cryogate.circuits.errors import CircuitError
-from cryogate.circuits.program import Operation, Program
+from cryogate.circuits.program import Condition, Operation, Program
 
 GATES: dict[str, Any] = {
     "id": lib.IGate, "x": lib.XGate, "y": lib.YGate, "z": lib.ZGate, "h": lib.HGate,
@@ -37,19 +39,21 @@ def to_qiskit(program: Program) -> QuantumCircuit:
     """
     registers = [ClassicalRegister(n, f"c{i}") for i, n in enumerate(program.registers)]
     circuit = QuantumCircuit(QuantumRegister(program.qubits, "q"), *registers)
-    spans, start = {}, 0
-    for register in registers:
-        spans[tuple(range(start, start + register.size))] = register
-        start += register.size
+    starts = [sum(program.registers[:i]) for i in range(len(registers))]
     for op in program.operations():
-        if op.condition is None:
-            _append(circuit, op)
-            continue
-        bits, value = op.condition
-        tested = spans.get(bits) if bits in spans else circuit.clbits[bits[0]]
-        with circuit.if_test((tested, value)):
+        with ExitStack() as branches:
+            for register, bit, value in tests_of(op.condition, program.registers):
+                tested = (
+                    registers[register] if bit is None else circuit.clbits[starts[register] + bit]
+                )
+                branches.enter_context(circuit.if_test((tested, value)))
             _append(circuit, op)
     return circuit
+
+
+def tests_of(condition: Condition | None, registers: tuple[int, ...]) -> list[Test]:
+    """The tests of a condition; none without one."""
+    return [] if condition is None else tests(condition, registers)
 
 
 def _append(circuit: QuantumCircuit, op: Operation) -> None:

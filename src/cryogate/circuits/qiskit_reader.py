@@ -13,6 +13,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Barrier, Clbit, Gate, IfElseOp, Measure, Reset
 from qiskit.circuit import library as lib
 
+from cryogate.circuits.conditions import both, equals
 from cryogate.circuits.errors import CircuitError, shown
 from cryogate.circuits.model import ParseLimits
 from cryogate.circuits.operations import Builder
@@ -101,8 +102,8 @@ class _Walk:
             self._builder.reset(wires[0], condition)
         elif kind is Barrier and condition is None:
             self._builder.barrier(wires)
-        elif kind is IfElseOp and condition is None:
-            self._branch(operation, wires, targets, bits, depth)
+        elif kind is IfElseOp:
+            self._branch(operation, wires, targets, bits, condition, depth)
         elif isinstance(operation, Gate) and operation.definition is not None:
             inner = operation.definition
             mapped = dict(zip(inner.qubits, wires, strict=True))
@@ -116,15 +117,16 @@ class _Walk:
         wires: list[int],
         targets: list[int],
         bits: Mapping[Any, int],
+        outer: Condition | None,
         depth: int,
     ) -> None:
         if len(operation.blocks) != 1 or not isinstance(operation.condition, tuple):
             raise CircuitError("unsupported", "a branch of this form")
         tested, value = operation.condition
         if isinstance(tested, Clbit):
-            condition = Condition((bits[tested],), int(value))
+            condition = both(outer, equals((bits[tested],), int(value)))
         else:
-            condition = Condition(tuple([bits[bit] for bit in tested]), int(value))
+            condition = both(outer, equals([bits[bit] for bit in tested], int(value)))
         body = operation.blocks[0]
         inner_qubits = dict(zip(body.qubits, wires, strict=True))
         inner_bits = dict(zip(body.clbits, targets, strict=True))

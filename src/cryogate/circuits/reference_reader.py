@@ -11,6 +11,7 @@ from typing import Any
 import openqasm3
 from openqasm3 import ast
 
+from cryogate.circuits.conditions import both, equals
 from cryogate.circuits.definitions import OPENQASM3_DEFINITIONS
 from cryogate.circuits.errors import CircuitError
 from cryogate.circuits.gates import OPENQASM3
@@ -47,8 +48,8 @@ class _Reader:
             self.builder.reset(self.index(node.qubits), condition)
         elif kind is ast.QuantumBarrier:
             self.builder.barrier([self.index(q) for q in node.qubits])
-        elif kind is ast.BranchingStatement and condition is None and not node.else_block:
-            tested = self.condition(node.condition)
+        elif kind is ast.BranchingStatement and not node.else_block:
+            tested = both(condition, self.condition(node.condition))
             for inner in node.if_block:
                 self.statement(inner, tested)
         else:
@@ -76,8 +77,8 @@ class _Reader:
         value = int(_number(node.rhs))
         if isinstance(node.lhs, ast.Identifier):
             start, size = self.start[node.lhs.name]
-            return Condition(tuple(range(start, start + size)), value)
-        return Condition((self.index(node.lhs),), value)
+            return equals(range(start, start + size), value)
+        return equals((self.index(node.lhs),), value)
 
     def index(self, node: Any) -> int:
         if isinstance(node, ast.IndexedIdentifier):

@@ -43,13 +43,16 @@ RICH = {
         )
     ),
 }
-#: Words that can name no register.
-RESERVED = frozenset(
-    words(
-        "OPENQASM include qubit bit qreg creg barrier reset measure pi tau euler U CX "
-        "sin cos tan exp ln sqrt true false in void"
-    )
-).union(FORBIDDEN, RICH[3])
+_KEYWORDS = words(
+    "OPENQASM include qreg creg barrier reset measure if pi U CX sin cos tan exp ln sqrt"
+)
+#: Words that can name no register, by language version.
+RESERVED = {
+    2: frozenset(_KEYWORDS).union(FORBIDDEN, RICH[2]),
+    3: frozenset(words("qubit bit tau euler true false in void")).union(
+        _KEYWORDS, FORBIDDEN, RICH[3]
+    ),
+}
 
 
 def read_source(source: bytes, max_bytes: int, *, block_comments: bool) -> str:
@@ -58,11 +61,11 @@ def read_source(source: bytes, max_bytes: int, *, block_comments: bool) -> str:
         raise CircuitError("too_large", f"the source is over {max_bytes} bytes")
     bad = source.translate(None, _ACCEPTED)
     if bad:
-        line = source[: source.index(bad[:1])].count(b"\n") + 1
+        at = source.index(bad[:1])
         raise CircuitError(
             "encoding",
-            "only printable ASCII is accepted",
-            line=line,
+            f"only printable ASCII is accepted, not {_named(source[at : at + 4])}",
+            line=source[:at].count(b"\n") + 1,
             hint="spell out pi",
         )
     if b"\r" in source:
@@ -78,6 +81,16 @@ def read_source(source: bytes, max_bytes: int, *, block_comments: bool) -> str:
             "syntax", "a block comment", line=line_of(text, text.index("/*")), hint="use //"
         )
     return text
+
+
+def _named(data: bytes) -> str:
+    """The first character of ``data`` by its number, never as itself."""
+    for size in range(1, len(data) + 1):
+        try:
+            return f"U+{ord(data[:size].decode('utf-8')):04X}"
+        except UnicodeDecodeError:
+            continue
+    return f"the byte {data[0]:#04x}"
 
 
 def _blank(match: re.Match[str]) -> str:

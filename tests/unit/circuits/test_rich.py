@@ -13,7 +13,7 @@ from qiskit import QuantumCircuit, qasm2
 from qiskit.circuit import library as lib
 from qiskit.quantum_info import Operator
 
-from cryogate.circuits import CircuitError, Format, ParseLimits, Program
+from cryogate.circuits import CircuitError, Format, ParseLimits, Program, parse_flat
 from cryogate.circuits.gates import words
 from cryogate.circuits.qiskit_bridge import to_qiskit
 from cryogate.circuits.qiskit_reader import from_qiskit
@@ -179,13 +179,83 @@ def test_conditions() -> None:
     assert Program.from_bytes(program.text) == program
 
 
+def test_conditions_are_conjunctions_with_one_spelling() -> None:
+    head = "qubit[2] q; bit[2] c; bit b; c = measure q; b = measure q[0];"
+    nested = rich(head + "if (c[0]) { if (b == 0) { x q[0]; z q[1]; } else y q[0]; }")
+    assert lines(nested)[3:] == [
+        "if(c0[0]==1) if(c1==0) x q[0];", "if(c0[0]==1) if(c1==0) z q[1];",
+        "if(c0[0]==1) if(c1==1) y q[0];",
+    ]  # fmt: skip
+    assert Program.from_bytes(nested.text) == nested
+    for same in (
+        "if (c[0]) if (c[1]) x q[0];", "if (c[1] && true && c[0]) x q[0];", "if (c == 3) x q[0];",
+        "if (c[1] == 1) { if (uint[2](c) == 3) x q[0]; }",
+        "if (bool(c[0]) && !(c[1] != 1)) x q[0];",
+    ):  # fmt: skip
+        assert lines(rich(head + same))[3:] == ["if(c0==3) x q[0];"], same
+    assert lines(rich(head + "if (false && c[0]) x q[0]; else z q[0];"))[3:] == ["z q[0];"]
+
+
+def test_aliases_name_the_same_qubits() -> None:
+    program = rich(
+        "qubit[4] q; bit[2] c; let odd = q[{1, 3}]; let all = q[2:3] ++ q[0:1]; let one = odd[1];"
+        "h odd; x all[0]; cx one, all[2]; let d = c[1:1]; d = measure q[0]; if (d[0]) y one;"
+        "for int i in [0:1] { let pair = q[{2*i, 2*i + 1}]; cz pair[0], pair[1]; }"
+    )
+    assert sorted(lines(program)) == sorted(
+        [
+            "h q[1];", "h q[3];", "x q[2];", "cx q[3],q[0];", "measure q[0] -> c0[1];",
+            "if(c0[1]==1) y q[3];", "cz q[0],q[1];", "cz q[2],q[3];",
+        ]
+    )  # fmt: skip
+
+
+def test_results_are_measured_into_the_bits_of_the_caller() -> None:
+    program = rich(
+        "const int n = 2; def ymeasure(qubit q) -> bit { s q; h q; return measure q; }"
+        "def both(qubit[n] q) -> bit[n] { bit[n] b; b[0] = ymeasure(q[0]); b[1] = measure q[1];"
+        "if (b[0]) x q[1]; return b; }"
+        "qubit[n] q; qubit r; bit[n] c; bit d = ymeasure(r); c = both(q); both(q);"
+    )
+    assert program.registers == (2, 1, 2)
+    text = program.text.decode()
+    assert "measure q[2] -> c1[0];" in text
+    assert text.count("if(c0[0]==1) x q[1];") == 1
+    assert text.count("measure q[0] -> c0[0];") == 1
+    # A result that nobody takes is measured all the same, into bits of its own.
+    assert text.count("measure q[0] -> c2[0];") == 1
+
+
+def test_bits_of_a_block_are_new_each_time() -> None:
+    program = rich("qubit[2] q; for int i in [0:1] { bit b = measure q[i]; if (b) x q[1 - i]; }")
+    assert program.registers == (1, 1)
+    assert program.facts.measurements == 2
+
+
+def test_whole_numbers_have_bits() -> None:
+    program = rich(
+        "qubit[4] q; uint[4] a = 5; int k = 1; k += 2; k <<= 1; a ^= 3;"
+        "for uint i in [0:3] { if (bool(a[i])) x q[i]; } if ((k & 4) == 4 && k >> 1 == 3) z q[0];"
+    )
+    assert sorted(lines(program)) == ["x q[1];", "x q[2];", "z q[0];"]
+
+
+def test_the_version_line_of_openqasm_3_may_be_left_out() -> None:
+    for source in (b"qubit q; U(0,0,0) q;", b'include "stdgates.inc"; qubit q; x q;'):
+        assert parse_flat(source, Format.OPENQASM3).facts.gates == 1
+        assert parse_rich(source, Format.OPENQASM3, LIMITS, {}).facts.gates == 1
+        with pytest.raises(CircuitError):
+            parse_flat(source, Format.OPENQASM2)
+
+
+_SOMETIMES = "def f(qubit a) -> bit { bit b; bit e = measure a; if (e) b = measure a; return b; }"
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
         ("qubit q; bit c; if (c) { c = measure q; x q; }", "ambiguous"),
-        ("qubit q; bit[2] c; bit d; if (c[0]) { if (d) { x q; } }", "unsupported"),
         ("qubit q; bit[2] c; if (c == 1) { x q; } else { z q; }", "unsupported"),
-        ("qubit q; bit[2] c; if (c[0] && c[1]) x q;", "unsupported"),
         ("qubit q; bit c; int i = 0; if (c) i = 1;", "unsupported"),
         ("qubit q; while (true) x q;", "unsupported"),
         ("qubit q; rx(3/2) q;", "ambiguous"),
@@ -199,7 +269,6 @@ def test_conditions() -> None:
         ("gate g a, a { h a; }", "redefined"),
         ("gate g a { reset a; }", "syntax"),
         ("gate g a { h a; } gate g a { x a; }", "redefined"),
-        ("def f(qubit q) -> bit { return measure q; }", "unsupported"),
         ("def f(qubit[2] q) { x q; } qubit[3] r; f(r);", "syntax"),
         ("def f(qubit a, qubit b) { cx a, b; } qubit q; f(q, q);", "duplicate_qubit"),
         ("input angle[8] t;", "unsupported"),
@@ -209,8 +278,45 @@ def test_conditions() -> None:
         ("qubit q; int i = 1.5;", "ambiguous"),
         ("qubit q; pow(0.5) @ x q;", "unsupported"),
         ("output float x;", "unsupported"),
-        ("let a = q[0];", "unsupported"),
         ("bit c; if (true) { qubit q; }", "unsupported"),
+        ("let a = q[0];", "undefined"),
+        ("qubit[2] q; bit c; let a = q ++ c;", "syntax"),
+        ("qubit[2] q; let a = q[0:1] ++ q[1];", "duplicate_qubit"),
+        ("qubit q; bit c; if (c) { if (!c) x q; }", "unsupported"),
+        ("qubit q; bit[2] c; if (c[0] || c[1]) x q;", "unsupported"),
+        ("qubit q; bit[2] c; if (c[0] ^ c[1]) x q;", "unsupported"),
+        ("qubit q; bit[2] c; if (c) x q;", "unsupported"),
+        ("qubit q; bit[2] c; if (int[2](c) == 2) x q;", "unsupported"),
+        ("qubit q; bit[2] c; if (int[1](c) == 0) x q;", "unsupported"),
+        ("qubit q; bit[2] c; if (c[0]) { if (c[1]) { c[0] = measure q; x q; } }", "ambiguous"),
+        ("qubit q; if (true) { bit b; if (b) x q; }", "unbound"),
+        ("qubit q; bit c; if (true) { bit b; if (c) b = measure q; if (b) x q; }", "unbound"),
+        ("qubit q; bit c; c = 1;", "unsupported"),
+        ("qubit q; bit c; c ^= 1;", "unsupported"),
+        ("qubit q; bit c = 0;", "unsupported"),
+        ("qubit q; uint[2] k = 4;", "out_of_range"),
+        ("qubit q; int[2] k = 1; k += 1;", "out_of_range"),
+        ("qubit q; int k;", "unsupported"),
+        ("qubit q; int k = ~1;", "unsupported"),
+        ("qubit q; while (true) { x q; }", "unsupported"),
+        ("qubit q; switch (1) { case 1 { x q; } }", "unsupported"),
+        ("x $0;", "forbidden"),
+        ("qubit q; def f() { x q; } f();", "undefined"),
+        ("qubit q; bit c; def f(qubit a) -> bit { bit b; return b; } c = f(q);", "unsupported"),
+        (f"qubit q; bit c; {_SOMETIMES} c = f(q);", "unsupported"),
+        ("qubit q; bit c; def f(qubit a) -> bit { return a; } c = f(q);", "unsupported"),
+        ("qubit q; bit[2] c; def f(qubit a) -> bit { return measure a; } c = f(q);", "syntax"),
+        ("qubit q; bit c; def f(qubit a) { x a; } c = f(q);", "syntax"),
+        ("def f(qubit a) -> bit { if (true) { return measure a; } }", "unsupported"),
+        ("def f(qubit a) -> bit { x a; }", "unsupported"),
+        ("def f(qubit a) -> int { return 1; }", "unsupported"),
+        ("def f(bit a) { }", "unsupported"),
+        ("return 1;", "syntax"),
+        (
+            "qubit q; bit c; def f(qubit a) -> bit { return measure a; } if (f(q)) x q;",
+            "unsupported",
+        ),
+        ("gate g(t) a { pow(t) @ x a; } qubit q; g(1000000000000) q;", "unsupported"),
     ],
 )
 def test_refusals(body: str, code: str) -> None:

@@ -1,43 +1,99 @@
-"""Conditions on classical bits, in the two forms that a program can say."""
+"""Conditions on classical bits: conjunctions of tests, as a program can say them."""
 
 from __future__ import annotations
 
-from cryogate.circuits.assemble import CONDITIONAL, Op
+from collections.abc import Container
+
+from cryogate.circuits.conditions import both, equals
 from cryogate.circuits.errors import CircuitError
 from cryogate.circuits.program import Condition
+from cryogate.circuits.rich.expressions import NotConstant, value
 from cryogate.circuits.rich.scope import Scope, Wires, resolve, whole
-from cryogate.circuits.rich.tree import Binary, Expression, Index, Name, Operand, Unary
+from cryogate.circuits.rich.tree import Binary, Cast, Expression, Index, Name, Operand, Unary
+
+#: A condition, and its opposite if that is a condition too.
+Tested = tuple[Condition, Condition | None]
 
 
-def condition_on(expression: Expression, scope: Scope) -> tuple[Condition, Condition | None]:
-    """The condition, and its opposite if that is one. Raises `CircuitError` (``unsupported``)."""
+def condition_on(expression: Expression, scope: Scope, unset: Container[int]) -> bool | Tested:
+    """The condition, or its value if that is known already. Raises `CircuitError`.
+
+    ``unset`` are bits that were declared and not measured since: what they read is anybody's guess.
+    """
+    try:
+        return bool(value(expression, scope))
+    except NotConstant:
+        pass
+    if isinstance(expression, Cast) and expression.kind == "bool":
+        return condition_on(expression.operand, scope, unset)
     if isinstance(expression, Unary) and expression.operator == "!":
-        wires = _bits(expression.operand, scope)
-        return _single(wires, 0)
+        return _opposite(condition_on(expression.operand, scope, unset))
+    if isinstance(expression, Binary) and expression.operator == "&&":
+        left = condition_on(expression.left, scope, unset)
+        right = condition_on(expression.right, scope, unset)
+        if isinstance(left, bool) or isinstance(right, bool):
+            # The other side is what is left of "true && x"; nothing is left of "false && x".
+            known, other = (left, right) if isinstance(left, bool) else (right, left)
+            return other if known else False
+        return both(left[0], right[0]), None
     if isinstance(expression, Binary) and expression.operator in ("==", "!="):
-        left, right = expression.left, expression.right
-        if not isinstance(left, Name | Index):
-            left, right = right, left
-        wires = _bits(left, scope)
-        wanted = whole(right, scope)
-        if len(wires.indices) == 1:
-            if wanted not in (0, 1):
-                raise _unsupported()
-            return _single(wires, wanted if expression.operator == "==" else 1 - wanted)
-        if expression.operator == "==":
-            return Condition(tuple(wires.indices), wanted), None
-        raise _unsupported()
-    return _single(_bits(expression, scope), 1)
-
-
-def _single(wires: Wires, wanted: int) -> tuple[Condition, Condition]:
+        return _compared(expression, scope, unset)
+    wires = _bits(expression, scope, unset)
     if len(wires.indices) != 1:
         raise _unsupported()
-    bits = tuple(wires.indices)
-    return Condition(bits, wanted), Condition(bits, 1 - wanted)
+    return _equal(wires, 1)
 
 
-def _bits(expression: Expression, scope: Scope) -> Wires:
+def _opposite(tested: bool | Tested) -> bool | Tested:
+    if isinstance(tested, bool):
+        return not tested
+    if tested[1] is None:
+        raise _unsupported()
+    return tested[1], tested[0]
+
+
+def _compared(expression: Binary, scope: Scope, unset: Container[int]) -> Tested:
+    bits, number = expression.left, expression.right
+    try:
+        wanted = whole(number, scope)
+    except NotConstant:
+        bits, number = number, bits
+        try:
+            wanted = whole(number, scope)
+        except NotConstant:
+            raise _unsupported() from None
+    wires = _bits(bits, scope, unset)
+    if isinstance(bits, Cast):
+        _check_cast(bits, wires, wanted, scope)
+    elif len(wires.indices) == 1 and wanted not in (0, 1):
+        raise _unsupported()
+    tested = _equal(wires, wanted)
+    if expression.operator == "==":
+        return tested
+    if tested[1] is None:
+        raise _unsupported()
+    return tested[1], tested[0]
+
+
+def _check_cast(cast: Cast, wires: Wires, wanted: int, scope: Scope) -> None:
+    """Bits read as a number are what they are as bits only where no sign and no loss comes in."""
+    width = 32 if cast.width is None else whole(cast.width, scope)
+    usable = width - 1 if cast.kind == "int" else width
+    if cast.kind not in ("int", "uint", "bool") or len(wires.indices) > width:
+        raise _unsupported()
+    if wanted < 0 or wanted >= 1 << min(usable, len(wires.indices)):
+        hint = "a signed number of so many bits is never so large; write uint"
+        raise CircuitError("unsupported", "a condition that can never hold", hint=hint)
+
+
+def _equal(wires: Wires, wanted: int) -> Tested:
+    opposite = equals(wires.indices, 1 - wanted) if len(wires.indices) == 1 else None
+    return equals(wires.indices, wanted), opposite
+
+
+def _bits(expression: Expression, scope: Scope, unset: Container[int]) -> Wires:
+    if isinstance(expression, Cast):
+        return _bits(expression.operand, scope, unset)
     if isinstance(expression, Name):
         wires = resolve(Operand(expression.name, None), scope)
     elif isinstance(expression, Index):
@@ -46,6 +102,8 @@ def _bits(expression: Expression, scope: Scope) -> Wires:
         raise _unsupported()
     if wires.quantum:
         raise CircuitError("syntax", "a condition reads bits, not qubits")
+    if any(bit in unset for bit in wires.indices):
+        raise CircuitError("unbound", "a condition reads bits that were not measured before")
     return wires
 
 
@@ -53,27 +111,5 @@ def _unsupported() -> CircuitError:
     return CircuitError(
         "unsupported",
         "a condition of this form",
-        hint="compare one bit with 0 or 1, or a whole register with a number",
+        hint="compare one bit with 0 or 1, or a whole register with a number; join them with &&",
     )
-
-
-def unchanged(ops: list[Op], condition: Condition) -> None:
-    """Refuse a branch of several operations that measures into its own condition."""
-    if len(ops) < 2:
-        return
-    tested = set(condition.bits)
-    for line, _, _, _, kind in ops:
-        if kind == CONDITIONAL + "measure" and not tested.isdisjoint(_target(line, condition)):
-            raise CircuitError("ambiguous", "a branch changes the bits it depends on")
-
-
-def _target(line: str, condition: Condition) -> set[int]:
-    # The canonical line names the target register and bit; its register starts at the
-    # condition's own first bit exactly if the names before the bracket agree.
-    register, _, bit = line.rpartition(" -> ")[2].rstrip(";\n").partition("[")
-    tested = line[3:].partition(")")[0].partition("==")[0]
-    if tested == register:
-        return {condition.bits[0] + int(bit[:-1])}
-    if tested == f"{register}[{bit}":
-        return {condition.bits[0]}
-    return set()

@@ -10,8 +10,21 @@ from __future__ import annotations
 from cryogate.circuits.errors import CircuitError
 from cryogate.circuits.rich.definitions import Definitions
 from cryogate.circuits.rich.expressions import NotConstant, value
-from cryogate.circuits.rich.scope import Scope, Variable, Wires, resolve, sequence, whole
-from cryogate.circuits.rich.tree import Apply, For, If, Measure, Modifier, Statement, Subroutine
+from cryogate.circuits.rich.scope import UNKNOWN, Scope, Variable, Wires, resolve, sequence, whole
+from cryogate.circuits.rich.tree import (
+    Alias,
+    Apply,
+    Call,
+    Declare,
+    For,
+    If,
+    Measure,
+    Operand,
+    Return,
+    Simple,
+    Statement,
+    Subroutine,
+)
 
 _DEEPEST_CALL = 64
 
@@ -31,8 +44,10 @@ class Counter:
         for statement in body:
             try:
                 total += self._one(statement, scope, depth)
-            except NotConstant:
-                continue
+            except CircuitError as error:
+                # What is wrong, or varies, comes out when it runs: this bounds from below.
+                if error.code == "too_large":
+                    raise
         return total
 
     def _one(self, statement: Statement, scope: Scope, depth: int) -> int:
@@ -40,10 +55,25 @@ class Counter:
             return self._apply(statement, scope, depth)
         if isinstance(statement, Measure):
             return len(resolve(statement.source, scope).indices)
+        if isinstance(statement, Call):
+            return self._apply(statement.call, scope, depth)
+        if isinstance(statement, Return):
+            measured = statement.measured
+            return 0 if measured is None else len(resolve(measured, scope).indices)
+        if isinstance(statement, Declare):
+            return self._declare(statement, scope, depth)
+        if isinstance(statement, Alias):
+            parts = [resolve(part, scope) for part in statement.parts]
+            indices = tuple([i for part in parts for i in part.indices])
+            several = len(parts) > 1 or parts[0].whole
+            scope.rebind(statement.name, Wires(parts[0].quantum, indices, several))
+            return 0
+        if isinstance(statement, Simple) and statement.kind == "reset":
+            return sum(len(resolve(x, scope).indices) for x in statement.operands)
         if isinstance(statement, For):
             values = sequence(statement.values, scope)
             inner = Scope(scope)
-            inner.rebind(statement.name, _UNKNOWN)
+            inner.rebind(statement.name, UNKNOWN)
             return len(values) * max(1, self.count(statement.body, inner, depth))
         if isinstance(statement, If):
             branches = (statement.then, statement.otherwise)
@@ -54,14 +84,20 @@ class Counter:
             return self.count(chosen, Scope(scope), depth)
         return 1
 
+    def _declare(self, statement: Declare, scope: Scope, depth: int) -> int:
+        if scope.outer is not None:  # the interpreter declares what is outside of blocks
+            size = 1 if statement.size is None else whole(statement.size, scope)
+            wires = Wires(False, range(size), statement.size is not None)
+            scope.rebind(statement.name, wires)
+        if isinstance(statement.given, Operand):
+            return len(resolve(statement.given, scope).indices)
+        return 0 if statement.given is None else self._apply(statement.given, scope, depth)
+
     def _apply(self, statement: Apply, scope: Scope, depth: int) -> int:
         found = scope.find(statement.name)
         if isinstance(found, Subroutine):
             return self._call(found, statement, scope, depth)
-        count, _, _ = self._definitions.size(statement.name, len(statement.arguments))
-        for modifier in statement.modifiers:
-            if modifier.kind == "pow":
-                count *= abs(_power(modifier, scope))
+        count, _, _ = self._definitions.applied(statement, scope)
         broadcast = 1
         for operand in statement.operands:
             try:
@@ -73,7 +109,7 @@ class Counter:
         return count * broadcast
 
     def _call(self, callee: Subroutine, statement: Apply, scope: Scope, depth: int) -> int:
-        inner = Scope(scope)
+        inner = Scope(_outermost(scope), closed=True)
         key: list[object] = []
         for formal, actual in zip(callee.arguments, statement.arguments, strict=False):
             if formal.kind == "qubit":
@@ -85,7 +121,7 @@ class Counter:
                 inner.rebind(formal.name, Variable(formal.kind, number, constant=True))
                 key.append(number)
             except NotConstant:
-                inner.rebind(formal.name, _UNKNOWN)
+                inner.rebind(formal.name, UNKNOWN)
                 key.append(None)
         memo = (callee.name, tuple(key))
         if memo not in self._memo:
@@ -93,8 +129,7 @@ class Counter:
         return self._memo[memo]
 
 
-def _power(modifier: Modifier, scope: Scope) -> int:
-    return int(value(modifier.amount, scope))
-
-
-_UNKNOWN: Subroutine = Subroutine(0, "", (), ())  # any meaning that is not a number
+def _outermost(scope: Scope) -> Scope:
+    while scope.outer is not None:
+        scope = scope.outer
+    return scope

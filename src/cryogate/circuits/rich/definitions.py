@@ -11,13 +11,23 @@ from cryogate.circuits.errors import CircuitError, shown
 from cryogate.circuits.gates import PROTECTED
 from cryogate.circuits.gates import Gate as Primitive
 from cryogate.circuits.operations import repeated_qubit, wrong_arity
-from cryogate.circuits.rich.expressions import Value, value
-from cryogate.circuits.rich.scope import Gate, Scope, Variable, Wires, resolve, sequence, whole
+from cryogate.circuits.rich.expressions import NotConstant, Value, value
+from cryogate.circuits.rich.scope import (
+    UNKNOWN,
+    Gate,
+    Scope,
+    Variable,
+    Wires,
+    resolve,
+    sequence,
+    whole,
+)
 from cryogate.circuits.rich.tree import Apply, For, GateDefinition, Modifier, Simple, Statement
 from cryogate.circuits.rich.unitary import Leaf, controlled, inverse
 
 MAX_DEFINITION_DEPTH = 64
 MAX_QUBITS = 64
+_MAX_VARYING = 4096
 
 
 class Definitions:
@@ -36,7 +46,8 @@ class Definitions:
             raise CircuitError("too_large", f"a gate on more than {MAX_QUBITS} qubits")
         formal = Scope(self._scope)
         for parameter in definition.parameters:
-            formal.rebind(parameter, Variable("float", 1.0, constant=True))
+            # Only angles may depend on a parameter, so sizes hold for every application.
+            formal.rebind(parameter, UNKNOWN)
         for number, qubit in enumerate(definition.qubits):
             formal.rebind(qubit, Wires(True, (number,), False))
         operations, depth = self._measure(definition.body, formal)
@@ -63,29 +74,48 @@ class Definitions:
                 resolve(operand, scope)
             return 1, 0
         if isinstance(statement, For):
-            values = sequence(statement.values, scope)
-            inner = Scope(scope)
-            inner.rebind(statement.name, Variable("int", values[0] if values else 0, True))
+            return self._measure_loop(statement, scope)
+        raise CircuitError("syntax", "a gate body holds only gates, loops and barriers")
+
+    def _measure_loop(self, statement: For, scope: Scope) -> tuple[int, int]:
+        values = sequence(statement.values, scope)
+        inner = Scope(scope)
+        inner.rebind(statement.name, UNKNOWN)
+        try:
             count, depth = self._measure(statement.body, inner)
             return count * len(values), depth
-        raise CircuitError("syntax", "a gate body holds only gates, loops and barriers")
+        except NotConstant:
+            if len(values) > _MAX_VARYING:
+                raise CircuitError("too_large", "a loop whose size varies is too long") from None
+        total = deepest = 0
+        for number in values:
+            inner.rebind(statement.name, Variable("int", number, constant=True))
+            count, depth = self._measure(statement.body, inner)
+            total, deepest = total + count, max(deepest, depth)
+        return total, deepest
 
     def _measure_apply(self, statement: Apply, scope: Scope) -> tuple[int, int]:
         qubits = [resolve(x, scope) for x in statement.operands]
         flat = [q for wires in qubits for q in wires.indices]
         if len(set(flat)) != len(flat):
             raise repeated_qubit()
+        count, depth, needed = self.applied(statement, scope)
+        if len(flat) != needed:
+            raise CircuitError("syntax", f"gate {shown(statement.name)} takes {needed} qubits")
+        return count, depth
+
+    def applied(self, statement: Apply, scope: Scope) -> tuple[int, int, int]:
+        """(operations, depth, qubits) of one application, its modifiers counted in."""
         count, depth, needed = self.size(statement.name, len(statement.arguments))
-        for modifier in statement.modifiers:
-            amount = _amount(modifier, scope)
+        for modifier in reversed(statement.modifiers):
+            amount = amount_of(modifier, scope)
             if modifier.kind == "pow":
                 count *= abs(amount)
             elif modifier.kind != "inv":
                 needed += amount
+                count = max(count, int(statement.name == "gphase"))
                 count += 2 * amount * (modifier.kind == "negctrl")
-        if len(flat) != needed:
-            raise CircuitError("syntax", f"gate {shown(statement.name)} takes {needed} qubits")
-        return count, depth
+        return count, depth, needed
 
     def size(self, name: str, arguments: int) -> tuple[int, int, int]:
         """(operations, depth, qubits) of one application. Raises `CircuitError`."""
@@ -104,6 +134,26 @@ class Definitions:
             raise wrong_arity(name, primitive.params, primitive.qubits)
         return 1, 0, primitive.qubits
 
+    def gate(self, name: str) -> Gate | None:
+        """The definition of a name, if the program has one."""
+        found = self._scope.find(name)
+        return found if isinstance(found, Gate) else None
+
+    def primitive(self, name: str) -> str:
+        """The canonical name of a gate that is not defined here."""
+        return name if name == "gphase" else self._table[name].name
+
+    def shape(self, name: str) -> tuple[int, int]:
+        """Parameters and qubits of a known gate."""
+        found = self.gate(name)
+        if found is not None:
+            return len(found.definition.parameters), len(found.definition.qubits)
+        return (1, 0) if name == "gphase" else self._table[name][1:]
+
+    def scope(self) -> Scope:
+        """What is visible at the start of a definition's body."""
+        return Scope(self._scope)
+
     def expand(
         self,
         modifiers: tuple[Modifier, ...],
@@ -118,7 +168,7 @@ class Definitions:
         modifier, rest = modifiers[0], modifiers[1:]
         if modifier.kind == "inv":
             return _inverted(self.expand(rest, name, params, qubits, scope))
-        amount = _amount(modifier, scope)
+        amount = amount_of(modifier, scope)
         if modifier.kind == "pow":
             leaves = self.expand(rest, name, params, qubits, scope)
             return (leaves if amount >= 0 else _inverted(leaves)) * abs(amount)
@@ -141,7 +191,7 @@ class Definitions:
             out: list[Leaf] = []
             self._body(found.definition.body, inner, out)
             return out
-        return [Leaf(name if name == "gphase" else self._table[name].name, params, qubits)]
+        return [Leaf(self.primitive(name), params, qubits)]
 
     def _body(self, body: tuple[Statement, ...], scope: Scope, out: list[Leaf]) -> None:
         for statement in body:
@@ -164,7 +214,8 @@ def _inverted(leaves: list[Leaf]) -> list[Leaf]:
     return [inverse(leaf) for leaf in reversed(leaves)]
 
 
-def _amount(modifier: Modifier, scope: Scope) -> int:
+def amount_of(modifier: Modifier, scope: Scope) -> int:
+    """The power or the number of controls. Raises `CircuitError`."""
     found: Value = value(modifier.amount, scope)
     if isinstance(found, float) and not found.is_integer():
         raise CircuitError("unsupported", "a power that is not a whole number")

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 
 from cryogate.circuits.definitions import without_known
 from cryogate.circuits.errors import CircuitError
-from cryogate.circuits.model import Format, ParseLimits
+from cryogate.circuits.model import Facts, Format, ParseLimits
 from cryogate.circuits.program import Program
+from cryogate.circuits.refusals import write_refusal
 from cryogate.circuits.rich.grammar import Grammar
-from cryogate.circuits.rich.interpreter import Interpreter
+from cryogate.circuits.rich.interpreter import Interpreter, Oversized, shown_count
+from cryogate.circuits.rich.summary import facts_of
 from cryogate.circuits.source import read_source
 
 # The limits on blocks, expressions and calls bound the stack long before this one is met.
@@ -26,10 +28,7 @@ def entrypoint(payload: bytes) -> bytes:
     try:
         program = parse_rich(source, Format(request["format"]), limits, request["parameters"])
     except CircuitError as error:
-        fields = {
-            "code": error.code, "detail": error.detail, "hint": error.hint, "line": error.line
-        }  # fmt: skip
-        return b"e" + json.dumps(fields).encode("ascii")
+        return b"e" + write_refusal(error)
     return b"p" + program.text
 
 
@@ -55,4 +54,22 @@ def parse_rich(
         raise CircuitError("forbidden", detail, line=line)
     grammar = Grammar(without_known(text, version), version)
     statements = grammar.program()
-    return Interpreter(version, grammar.included, limits, parameters).run(statements)
+    run = (version, grammar.included, limits, parameters)
+    try:
+        return Interpreter(*run).run(statements)
+    except Oversized as error:
+        error.facts = facts = facts_of(statements, *run)
+        if facts is not None:
+            error.detail = _described(facts)
+        raise
+
+
+def _described(facts: Facts) -> str:
+    total = facts.gates + facts.measurements + facts.resets
+    shown = [
+        f"the program has {shown_count(total)} operations: {shown_count(facts.gates)} gates",
+        f"{shown_count(facts.measurements)} measurements",
+        f"depth {shown_count(facts.depth)}",
+        f"two-qubit depth {shown_count(facts.two_qubit_depth)}",
+    ]
+    return ", ".join(shown)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 
 from cryogate.circuits.errors import CircuitError, shown
 from cryogate.circuits.rich.lexer import Tokens
-from cryogate.circuits.rich.tree import Binary, Expression, Function, Index, Name, Unary
+from cryogate.circuits.rich.tree import Binary, Cast, Expression, Function, Index, Name, Unary
 
 Value = int | float
 MAX_DEPTH = 48
-_RANKS = {
-    "||": 1, "&&": 2, "==": 3, "!=": 3, "<": 4, ">": 4, "<=": 4, ">=": 4,
-    "+": 5, "-": 5, "*": 6, "/": 6, "%": 6,
+_RANKS_3 = {
+    "||": 1, "&&": 2, "|": 3, "^": 4, "&": 5, "==": 6, "!=": 6, "<": 7, ">": 7, "<=": 7, ">=": 7,
+    "<<": 8, ">>": 8, "+": 9, "-": 9, "*": 10, "/": 10, "%": 10,
 }  # fmt: skip
-_FUNCTIONS: dict[str, Callable[[float], float]] = {
+_RANKS = {2: {"==": 6, "+": 9, "-": 9, "*": 10, "/": 10}, 3: _RANKS_3}
+TYPES = frozenset({"int", "uint", "float", "angle", "bool", "bit"})
+FUNCTIONS: dict[str, Callable[[float], float]] = {
     "sin": math.sin, "cos": math.cos, "tan": math.tan, "exp": math.exp, "ln": math.log,
     "log": math.log, "sqrt": math.sqrt, "arcsin": math.asin, "arccos": math.acos,
     "arctan": math.atan,
@@ -75,18 +78,21 @@ class ExpressionParser:
         if self.depth > MAX_DEPTH:
             raise CircuitError("too_large", "an expression is nested too deeply", line=self.line())
         left = self.unary()
-        while (found := _RANKS.get(self.texts[self.position], 0)) >= rank:
-            operator = self.texts[self.position]
+        ranks = _RANKS[self.version]
+        while (found := ranks.get(self.texts[self.position], 0)) >= rank:
+            symbol = self.texts[self.position]
             self.position += 1
-            if operator == "/" and self.version == 2:
-                operator = "real /"  # OpenQASM 2 knows no integers
-            left = Binary(operator, left, self.expression(found + 1))
+            if symbol == "/" and self.version == 2:
+                symbol = "real /"  # OpenQASM 2 knows no integers
+            left = Binary(symbol, left, self.expression(found + 1))
         self.depth -= 1
         return left
 
     def unary(self) -> Expression:
         """A signed or negated power."""
         signs: list[str] = []
+        if self.texts[self.position] == "~":
+            raise CircuitError("unsupported", "a bitwise complement", line=self.line())
         while self.texts[self.position] in ("-", "+", "!") and len(signs) <= MAX_DEPTH:
             signs.append(self.texts[self.position])
             self.position += 1
@@ -124,17 +130,33 @@ class ExpressionParser:
         if kind != "name":
             self.position -= 1
             raise self.unexpected()
-        if text in _FUNCTIONS and self.accept("("):
+        if text in FUNCTIONS and self.accept("("):
             inner = self.expression()
             self.expect(")")
             return Function(text, inner)
         if text in CONSTANTS:
             return CONSTANTS[text]
+        if text in TYPES and self.version == 3:
+            return self.cast(text)
+        if self.texts[self.position] == "(":
+            detail = f"a call of {shown(text)} inside of an expression"
+            raise CircuitError("unsupported", detail, line=self.line(), hint="assign it to bits")
         if self.accept("["):
             inner = self.expression()
             self.expect("]")
             return Index(text, inner)
         return Name(text)
+
+    def cast(self, kind: str) -> Expression:
+        """``kind[width](operand)``, the type consumed already."""
+        width: Expression | None = None
+        if self.accept("["):
+            width = self.expression()
+            self.expect("]")
+        self.expect("(")
+        operand = self.expression()
+        self.expect(")")
+        return Cast(kind, width, operand)
 
 
 def value(expression: Expression, scope: Mapping[str, object]) -> Value:
@@ -149,8 +171,14 @@ def value(expression: Expression, scope: Mapping[str, object]) -> Value:
             raise CircuitError("undefined", f"unknown name {shown(expression.name)}")
         raise NotConstant("unsupported", f"{shown(expression.name)} is not known at compile time")
     if isinstance(expression, Index):
+        number = scope.get(expression.name)
+        if isinstance(number, int):
+            return _bit(number, expression, scope)
         raise NotConstant("unsupported", f"{shown(expression.name)} is not known at compile time")
     try:
+        if isinstance(expression, Cast):
+            width = None if expression.width is None else value(expression.width, scope)
+            return typed(expression.kind, value(expression.operand, scope), width)
         return _bounded(_operate(expression, scope))
     except (ArithmeticError, ValueError) as error:
         if isinstance(error, CircuitError):
@@ -158,12 +186,41 @@ def value(expression: Expression, scope: Mapping[str, object]) -> Value:
         raise CircuitError("not_finite", "an expression has no finite value") from None
 
 
+def _bit(number: int, index: Index, scope: Mapping[str, object]) -> int:
+    """One bit of a whole number, bit 0 its lowest."""
+    position = value(index.position, scope)
+    if number < 0 or not isinstance(position, int) or not 0 <= position < 64:
+        raise CircuitError("out_of_range", f"no such bit of {shown(index.name)}")
+    return number >> position & 1
+
+
+def typed(kind: str, number: Value, width: Value | None = None) -> Value:
+    """``number`` as a value of a type. Nothing is rounded or wrapped around: that is refused."""
+    if kind in ("float", "angle"):
+        if width not in (None, 64):
+            raise CircuitError("unsupported", f"{kind} of any width but 64")
+        return float(number)
+    if kind == "bit":
+        raise CircuitError("unsupported", "a number as bits", hint="read its bits by an index")
+    if not isinstance(number, int):
+        raise CircuitError("ambiguous", f"{kind} from a number that is not whole")
+    if kind == "bool":
+        return int(bool(number))
+    bits = 64 if width is None else width
+    if not isinstance(bits, int) or not 1 <= bits <= 64:
+        raise CircuitError("unsupported", f"{kind} of this width")
+    low, high = (0, 1 << bits) if kind == "uint" else (-(1 << bits - 1), 1 << bits - 1)
+    if not low <= number < high:
+        raise CircuitError("out_of_range", f"{kind}[{bits}] out of range")
+    return number
+
+
 def _operate(expression: Unary | Binary | Function, scope: Mapping[str, object]) -> Value:
     if isinstance(expression, Unary):
         operand = value(expression.operand, scope)
         return -operand if expression.operator == "-" else int(not operand)
     if isinstance(expression, Function):
-        return _FUNCTIONS[expression.name](value(expression.argument, scope))
+        return FUNCTIONS[expression.name](value(expression.argument, scope))
     left, right = value(expression.left, scope), value(expression.right, scope)
     return _BINARY[expression.operator](left, right)
 
@@ -204,6 +261,23 @@ def _power(left: Value, right: Value) -> Value:
     return result
 
 
+def _whole(operate: Callable[[int, int], int]) -> Callable[[Value, Value], Value]:
+    """An operator on bits, for whole numbers that are not negative."""
+
+    def checked(left: Value, right: Value) -> Value:
+        if not isinstance(left, int) or not isinstance(right, int) or left < 0 or right < 0:
+            raise CircuitError("ambiguous", "bits are taken of whole numbers, not negative")
+        return operate(left, right)
+
+    return checked
+
+
+def _shift_left(left: int, right: int) -> int:
+    if right > 64:
+        raise CircuitError("too_large", "an integer expression leaves 64 bits")
+    return left << right
+
+
 _BINARY: dict[str, Callable[[Value, Value], Value]] = {
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
@@ -219,6 +293,11 @@ _BINARY: dict[str, Callable[[Value, Value], Value]] = {
     ">": lambda a, b: int(a > b),
     "<=": lambda a, b: int(a <= b),
     ">=": lambda a, b: int(a >= b),
+    "&": _whole(operator.and_),
+    "|": _whole(operator.or_),
+    "^": _whole(operator.xor),
+    "<<": _whole(_shift_left),
+    ">>": _whole(operator.rshift),
     "&&": lambda a, b: int(bool(a and b)),
     "||": lambda a, b: int(bool(a or b)),
 }

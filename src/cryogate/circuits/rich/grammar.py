@@ -7,37 +7,53 @@ is a tree, and the interpreter decides what it means.
 from __future__ import annotations
 
 from cryogate.circuits.errors import CircuitError, shown
-from cryogate.circuits.gates import words
-from cryogate.circuits.rich.expressions import ExpressionParser
+from cryogate.circuits.rich.expressions import FUNCTIONS, TYPES
 from cryogate.circuits.rich.lexer import Tokens
+from cryogate.circuits.rich.operands import NUMBERS
+from cryogate.circuits.rich.signatures import DefinitionParser
 from cryogate.circuits.rich.tree import (
+    Alias,
     Apply,
-    Argument,
     Assign,
+    Binary,
+    Call,
     Declare,
     Expression,
     For,
-    GateDefinition,
     If,
     Input,
     Measure,
-    Modifier,
+    Name,
     Operand,
     Range,
     Simple,
     Statement,
-    Subroutine,
 )
 from cryogate.circuits.source import FORBIDDEN
 
 MAX_BLOCKS = 16
-_NUMBERS = frozenset({"int", "uint", "float", "angle", "bool"})
-_REFUSED = frozenset(
-    words("while switch output let array complex return break continue end mutable readonly void")
-)
+_MAX_MODIFIERS = 16
+_WHEN_IT_RUNS = "what it does is only known when it runs; nobody could count, price or approve it"
+_VALUES = "only bits, numbers and qubits are known here"
+#: Words that begin a statement which is refused, and why.
+_REFUSED = {
+    "while": _WHEN_IT_RUNS,
+    "break": _WHEN_IT_RUNS,
+    "continue": _WHEN_IT_RUNS,
+    "end": _WHEN_IT_RUNS,
+    "switch": "write it as conditions, one for each case",
+    "output": "every bit of every register is returned",
+    "array": _VALUES,
+    "complex": _VALUES,
+    "mutable": _VALUES,
+    "readonly": _VALUES,
+    "void": _VALUES,
+}
+_OPERATORS = ("+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>")
+_COMPOUND = {f"{operator}=": operator for operator in _OPERATORS}
 
 
-class Grammar(ExpressionParser):
+class Grammar(DefinitionParser):
     """Reads a whole source into statements."""
 
     def __init__(self, text: str, version: int) -> None:
@@ -56,11 +72,12 @@ class Grammar(ExpressionParser):
     def header(self) -> None:
         """The version line and the standard include."""
         accepted = ("2.0", "2") if self.version == 2 else ("3", "3.0", "3.1")
-        if self.texts[0] != "OPENQASM" or self.texts[1] not in accepted:
-            detail = f"expected OPENQASM {accepted[0]}; as the first statement"
-            raise CircuitError("syntax", detail, line=self.line())
-        self.position = 2
-        self.expect(";")
+        if self.version == 2 or self.texts[0] == "OPENQASM":
+            if self.texts[0] != "OPENQASM" or self.texts[1] not in accepted:
+                detail = f"expected OPENQASM {accepted[0]}; as the first statement"
+                raise CircuitError("syntax", detail, line=self.line())
+            self.position = 2
+            self.expect(";")
         if self.accept("include"):
             library = "qelib1.inc" if self.version == 2 else "stdgates.inc"
             self.position += 1
@@ -93,8 +110,9 @@ class Grammar(ExpressionParser):
             self.position += 1
             library = "a library before the first statement"
             raise self.foreign_include(library)
-        if word in _REFUSED:
-            raise CircuitError("unsupported", f"{word} is not supported", line=self.line())
+        if word in _REFUSED and self.version == 3:
+            detail, hint = f"{word} is not supported", _REFUSED[word]
+            raise CircuitError("unsupported", detail, line=self.line(), hint=hint)
         method = _STATEMENTS[self.version].get(word)
         out.append(method(self) if method else self.plain())
 
@@ -104,9 +122,11 @@ class Grammar(ExpressionParser):
         modifiers = []
         while self.texts[self.position] in ("inv", "pow", "ctrl", "negctrl"):
             modifiers.append(self.modifier())
+            if len(modifiers) > _MAX_MODIFIERS:
+                raise CircuitError("too_large", "too many modifiers on one gate", line=line)
         start = self.position
         name = self.name()
-        if not modifiers and self.texts[self.position] in ("=", "["):
+        if not modifiers and (self.texts[self.position] in ("=", "[") or self.compound()):
             self.position = start
             return self.assignment(line)
         arguments: tuple[Expression, ...] = ()
@@ -118,77 +138,46 @@ class Grammar(ExpressionParser):
         self.expect(";")
         return Apply(line, tuple(modifiers), name, arguments, operands)
 
-    def arguments(self) -> tuple[Expression, ...]:
-        """Expressions up to the closing parenthesis."""
-        if self.accept(")"):
-            return ()
-        found = [self.expression()]
-        while self.accept(","):
-            found.append(self.expression())
-        self.expect(")")
-        return tuple(found)
-
-    def modifier(self) -> Modifier:
-        """``ctrl(2) @`` and the like."""
-        kind = self.name()
-        amount: Expression = 1
-        if kind != "inv" and self.accept("("):
-            amount = self.expression()
-            self.expect(")")
-        elif kind == "pow":
-            raise self.unexpected()
-        self.expect("@")
-        return Modifier(kind, amount)
-
-    def operands(self) -> tuple[Operand, ...]:
-        """One operand or more."""
-        found = [self.operand()]
-        while self.accept(","):
-            found.append(self.operand())
-        return tuple(found)
-
-    def operand(self) -> Operand:
-        """A register, an element, a range or a set of elements."""
-        name = self.name()
-        if not self.accept("["):
-            return Operand(name, None)
-        select: Expression | Range | tuple[Expression, ...]
-        select = self.elements() if self.texts[self.position] == "{" else self.range_or_index()
-        self.expect("]")
-        return Operand(name, select)
-
-    def elements(self) -> tuple[Expression, ...]:
-        """``{1, 2, 3}``."""
-        self.expect("{")
-        found = [self.expression()]
-        while self.accept(","):
-            found.append(self.expression())
-        self.expect("}")
-        return tuple(found)
-
-    def range_or_index(self) -> Expression | Range:
-        """``1``, ``0:3`` or ``0:2:6``."""
-        first = self.expression()
-        if not self.accept(":"):
-            return first
-        second = self.expression()
-        if not self.accept(":"):
-            return Range(first, 1, second)
-        return Range(first, second, self.expression())
+    def compound(self) -> str:
+        """The operator of ``+=`` and the like, if that is next."""
+        return _COMPOUND.get(self.texts[self.position], "") if self.version == 3 else ""
 
     def assignment(self, line: int) -> Statement:
-        """A measurement into bits, or a number into a variable."""
+        """A measurement or a subroutine's result into bits, or a number into a variable."""
         target = self.operand()
-        self.expect("=")
+        operator = self.compound()
+        if operator:
+            self.position += 1
+        else:
+            self.expect("=")
+            given = self.bits_given(line)
+            if isinstance(given, Operand):
+                return Measure(line, given, target)
+            if given is not None:
+                return Call(line, target, given)
+        value = self.expression()
+        self.expect(";")
+        if target.select is not None:
+            raise CircuitError("unsupported", "a bit is set only by a measurement", line=line)
+        if operator:
+            value = Binary(operator, Name(target.name), value)
+        return Assign(line, "", None, False, target.name, value)
+
+    def bits_given(self, line: int) -> Operand | Apply | None:
+        """What may be assigned to bits, to its semicolon: a measurement or a call; else None."""
         if self.accept("measure"):
             source = self.operand()
             self.expect(";")
-            return Measure(line, source, target)
-        if target.select is not None:
-            raise CircuitError("unsupported", "a bit is set only by a measurement", line=line)
-        value = self.expression()
+            return source
+        if self.kinds[self.position] != "name" or self.texts[self.position + 1] != "(":
+            return None
+        name = self.texts[self.position]
+        if name in FUNCTIONS or name in TYPES:
+            return None
+        self.position += 2
+        call = Apply(line, (), name, self.arguments(), ())
         self.expect(";")
-        return Assign(line, "", False, target.name, value)
+        return call
 
     def measure(self) -> Statement:
         """``measure q -> c``."""
@@ -225,103 +214,53 @@ class Grammar(ExpressionParser):
         return Declare(line, kind, name, size, None)
 
     def declaration(self) -> Statement:
-        """``qubit[2] q;`` and ``bit[2] c = measure q;``."""
+        """``qubit[2] q;``, ``bit[2] c = measure q;`` and ``bit c = f(q);``."""
         line = self.line()
         kind = self.name()
         size = self.designator()
         name = self.name()
-        measured = None
         if kind == "bit" and self.accept("="):
-            self.expect("measure")
-            measured = self.operand()
+            given = self.bits_given(line)
+            if given is None:
+                raise CircuitError("unsupported", "a bit is set only by a measurement", line=line)
+            return Declare(line, kind, name, size, given)
         self.expect(";")
-        return Declare(line, kind, name, size, measured)
+        return Declare(line, kind, name, size, None)
 
-    def designator(self) -> Expression | None:
-        """``[4]`` or nothing."""
-        if not self.accept("["):
-            return None
-        size = self.expression()
-        self.expect("]")
-        return size
-
-    def number_type(self) -> str:
-        """A type of numbers."""
-        kind = self.name()
-        if kind not in _NUMBERS:
-            self.position -= 1
-            raise self.unexpected()
-        size = self.designator()
-        if size is not None and size != 64 and kind in ("float", "angle"):
-            # Narrower numbers would round, and every reader would have to round alike.
-            raise CircuitError("unsupported", f"{kind} of any width but 64", line=self.line())
-        return kind
+    def alias(self) -> Statement:
+        """``let name = q[0:1] ++ r;``."""
+        line = self.line()
+        self.position += 1
+        name = self.name()
+        self.expect("=")
+        parts = [self.operand()]
+        while self.accept("++"):
+            parts.append(self.operand())
+        self.expect(";")
+        return Alias(line, name, tuple(parts))
 
     def variable(self) -> Statement:
         """``const int n = 4;`` and the like."""
         line = self.line()
         constant = self.accept("const")
-        kind = self.number_type()
+        kind, width = self.number_type()
         name = self.name()
+        if self.texts[self.position] == ";":
+            detail = f"the variable {shown(name)} without a value"
+            raise CircuitError("unsupported", detail, line=line)
         self.expect("=")
         value = self.expression()
         self.expect(";")
-        return Assign(line, kind, constant, name, value)
+        return Assign(line, kind, width, constant, name, value)
 
     def input(self) -> Statement:
         """A parameter."""
         line = self.line()
         self.position += 1
-        kind = self.number_type()
+        kind, width = self.number_type()
         name = self.name()
         self.expect(";")
-        return Input(line, kind, name)
-
-    def names(self) -> tuple[str, ...]:
-        """Distinct names."""
-        found = [self.name()]
-        while self.accept(","):
-            found.append(self.name())
-        if len(set(found)) != len(found):
-            raise CircuitError("redefined", "a name is used twice in a definition")
-        return tuple(found)
-
-    def gate(self) -> Statement:
-        """A gate definition."""
-        line = self.line()
-        self.position += 1
-        name = self.name()
-        parameters: tuple[str, ...] = ()
-        if self.accept("(") and not self.accept(")"):
-            parameters = self.names()
-            self.expect(")")
-        qubits = self.names()
-        if set(qubits) & set(parameters):
-            raise CircuitError("redefined", "a name is used twice in a definition", line=line)
-        return GateDefinition(line, name, parameters, qubits, self.block())
-
-    def subroutine(self) -> Statement:
-        """A subroutine definition."""
-        line = self.line()
-        self.position += 1
-        name = self.name()
-        self.expect("(")
-        arguments: list[Argument] = []
-        while not self.accept(")"):
-            if arguments:
-                self.expect(",")
-            arguments.append(self.argument())
-        if self.texts[self.position] == "->":
-            raise CircuitError("unsupported", "a subroutine with a result", line=line)
-        if len({a.name for a in arguments}) != len(arguments):
-            raise CircuitError("redefined", "a name is used twice in a definition", line=line)
-        return Subroutine(line, name, tuple(arguments), self.block())
-
-    def argument(self) -> Argument:
-        """A formal argument."""
-        if self.accept("qubit"):
-            return Argument("qubit", self.designator(), self.name())
-        return Argument(self.number_type(), None, self.name())
+        return Input(line, kind, width, name)
 
     def block(self) -> tuple[Statement, ...]:
         """``{ ... }``, or one statement."""
@@ -386,8 +325,10 @@ _STATEMENTS = {
         "qubit": Grammar.declaration,
         "bit": Grammar.declaration,
         "const": Grammar.variable,
-        **dict.fromkeys(sorted(_NUMBERS), Grammar.variable),
+        **dict.fromkeys(sorted(NUMBERS), Grammar.variable),
         "input": Grammar.input,
+        "let": Grammar.alias,
+        "return": Grammar.returned,
         "def": Grammar.subroutine,
         "for": Grammar.loop,
     },

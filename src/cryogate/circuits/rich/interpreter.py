@@ -3,28 +3,28 @@
 1. nothing is expanded before its size was counted and found within the limit;
 2. while running, operations and loop steps are counted again, so the limit holds in any case;
 3. a condition on bits guards each operation of its branch, and is refused where the branch could
-   change those bits, for then "each operation" and "the branch" differ.
+   change those bits, for then "each operation" and "the branch" differ;
+4. what a subroutine returns is measured straight into its caller's bits, and only if it is
+   measured wherever the subroutine runs: there is no copy that a vendor could make differently.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
+from cryogate.circuits.conditions import both
 from cryogate.circuits.errors import CircuitError, shown
-from cryogate.circuits.gates import OPENQASM2, OPENQASM2_BUILTIN, OPENQASM3, PROTECTED
-from cryogate.circuits.gates import Gate as Primitive
-from cryogate.circuits.model import ParseLimits
-from cryogate.circuits.operations import Builder, repeated_qubit
+from cryogate.circuits.operations import repeated_qubit
 from cryogate.circuits.program import Condition, Program
-from cryogate.circuits.rich.conditions import condition_on, unchanged
+from cryogate.circuits.rich.conditions import condition_on
 from cryogate.circuits.rich.counting import Counter
-from cryogate.circuits.rich.definitions import Definitions
-from cryogate.circuits.rich.expressions import NotConstant, Value, value
-from cryogate.circuits.rich.scope import Scope, Variable, Wires, resolve, sequence, whole
+from cryogate.circuits.rich.declaring import Declaring
+from cryogate.circuits.rich.expressions import Value, typed, value
+from cryogate.circuits.rich.scope import Meaning, Scope, Variable, Wires, resolve, sequence, whole
 from cryogate.circuits.rich.tree import (
+    Alias,
     Apply,
     Argument,
     Assign,
+    Call,
     Declare,
     Expression,
     For,
@@ -33,54 +33,57 @@ from cryogate.circuits.rich.tree import (
     Index,
     Input,
     Measure,
+    Modifier,
     Name,
     Operand,
+    Return,
     Simple,
     Statement,
     Subroutine,
 )
-from cryogate.circuits.source import RESERVED
 
 
-class Interpreter:
-    """State of one run."""
+class Oversized(CircuitError):
+    """A program that would be larger than accepted, found before it was expanded."""
 
-    def __init__(
-        self, version: int, included: bool, limits: ParseLimits, parameters: Mapping[str, float]
-    ) -> None:
-        self.table: dict[str, Primitive] = OPENQASM3
-        if version == 2:
-            self.table = OPENQASM2 if included else OPENQASM2_BUILTIN
-        self.limits = limits
-        self.parameters = parameters
-        self.bound: set[str] = set()
-        self.builder = Builder(limits)
-        self.globals = Scope()
-        self.definitions = Definitions(self.table, self.globals)
-        self.counter = Counter(self.definitions)
-        self.steps = 0
-        self.calls = 0
+
+class Interpreter(Declaring):
+    """One run."""
+
+    counter: Counter | None = None
+    steps = 0
+    #: Bits measured so far, in order, to see which of them a branch has changed.
+    measured: list[int]
+    #: Where the subroutines that run want their results.
+    wanted: list[Wires | None]
 
     def run(self, statements: list[Statement]) -> Program:
-        """The program. Raises `CircuitError`."""
+        """The program. Raises `CircuitError`; `Oversized` before anything is expanded."""
+        self.counter = Counter(self.definitions)
+        self.begin(statements)
+        return self.builder.program()
+
+    def begin(self, statements: list[Statement]) -> None:
+        """Run every statement. Raises `CircuitError`."""
+        self.measured, self.wanted = [], []
         for statement in statements:
-            # (1) The largest a statement can become is known before it becomes anything.
-            try:
-                size = 0 if isinstance(statement, _DECLARATIONS) else self._size(statement)
-            except CircuitError as error:
-                raise error.at(statement.line) from None
-            if len(self.builder.ops) + size > self.limits.max_operations:
-                detail = f"the program has at least {_shown_count(size)} operations"
-                hint = f"at most {self.limits.max_operations} are accepted"
-                raise CircuitError("too_large", detail, line=statement.line, hint=hint)
+            if self.counter is not None and not isinstance(statement, _DECLARATIONS):
+                self._fits(statement, self.counter)
             self.block((statement,), self.globals, None)
         unbound = sorted(set(self.parameters) - self.bound)
         if unbound:
             raise CircuitError("undefined", f"no input is named {shown(unbound[0])}")
-        return self.builder.program()
 
-    def _size(self, statement: Statement) -> int:
-        return self.counter.count((statement,), self.globals)
+    def _fits(self, statement: Statement, counter: Counter) -> None:
+        # (1) The largest a statement can become is known before it becomes anything.
+        try:
+            size = counter.count((statement,), self.globals)
+        except CircuitError as error:
+            raise error.at(statement.line) from None
+        if self.builder.size + size > self.limits.max_operations:
+            detail = f"the program has at least {shown_count(size)} operations"
+            hint = f"at most {self.limits.max_operations} are accepted"
+            raise Oversized("too_large", detail, line=statement.line, hint=hint)
 
     def block(self, body: tuple[Statement, ...], scope: Scope, condition: Condition | None) -> None:
         """Run statements in order; errors get the line of the innermost statement."""
@@ -90,24 +93,26 @@ class Interpreter:
             if self.steps > 2 * self.limits.max_operations:
                 raise CircuitError("too_large", "too many steps", line=statement.line)
             try:
-                _ACTIONS[type(statement)](self, statement, scope, condition)
+                getattr(self, _ACTIONS[type(statement)])(statement, scope, condition)
             except CircuitError as error:
                 raise error.at(statement.line) from None
+
+    # -- gates -----------------------------------------------------------------------------
 
     def apply(self, statement: Apply, scope: Scope, condition: Condition | None) -> None:
         """A gate on each element of its operands, or a subroutine call."""
         found = scope.find(statement.name)
         if isinstance(found, Subroutine):
-            self.call(found, statement, scope, condition)
+            self.call(found, statement, scope, condition, None)
             return
-        params = tuple([float(value(x, scope)) for x in statement.arguments])
+        params = self.angles(statement.arguments, scope)
         wires = [resolve(x, scope) for x in statement.operands]
         if not all(w.quantum for w in wires):
             raise CircuitError("syntax", "a gate acts on qubits, not on bits")
         sizes = {len(w.indices) for w in wires if w.whole}
         if len(sizes) > 1:
             raise CircuitError("syntax", "registers of different sizes in one operation")
-        needed = self._qubits_needed(statement, scope)
+        _, _, needed = self.definitions.applied(statement, scope)
         if len(wires) != needed:
             name = shown(statement.name)
             raise CircuitError("syntax", f"gate {name} takes {needed} qubits here")
@@ -115,22 +120,43 @@ class Interpreter:
             qubits = tuple([w.indices[i if w.whole else 0] for w in wires])
             if len(set(qubits)) != len(qubits):
                 raise repeated_qubit()
-            leaves = self.definitions.expand(
-                statement.modifiers, statement.name, params, qubits, scope
-            )
-            for leaf in leaves:
-                if leaf.name == "barrier":
-                    self._unconditional(condition)
-                    self.builder.barrier(leaf.qubits)
-                elif leaf.name != "gphase":  # no observable effect without a control
-                    self.builder.gate(leaf.name, leaf.params, leaf.qubits, condition)
+            self.expand(statement.modifiers, statement.name, params, qubits, scope, condition)
 
-    def _qubits_needed(self, statement: Apply, scope: Scope) -> int:
-        _, _, needed = self.definitions.size(statement.name, len(statement.arguments))
-        for modifier in statement.modifiers:
-            if modifier.kind in ("ctrl", "negctrl"):
-                needed += whole(modifier.amount, scope)
-        return needed
+    def angles(self, arguments: tuple[Expression, ...], scope: Scope) -> tuple[float, ...]:
+        """The angles of a gate."""
+        return tuple([float(value(x, scope)) for x in arguments])
+
+    def expand(
+        self,
+        modifiers: tuple[Modifier, ...],
+        name: str,
+        params: tuple[float, ...],
+        qubits: tuple[int, ...],
+        scope: Scope,
+        condition: Condition | None,
+    ) -> None:
+        """One application, in primitives."""
+        for leaf in self.definitions.expand(modifiers, name, params, qubits, scope):
+            if leaf.name == "barrier":
+                self._unconditional(condition)
+                self.builder.barrier(leaf.qubits)
+            elif leaf.name != "gphase":  # no observable effect without a control
+                self.builder.gate(leaf.name, leaf.params, leaf.qubits, condition)
+
+    # -- subroutines -----------------------------------------------------------------------
+
+    def take(self, statement: Call, scope: Scope, condition: Condition | None) -> None:
+        """A subroutine whose result goes into bits."""
+        self.into(statement.call, resolve(statement.target, scope), scope, condition)
+
+    def into(self, call: Apply, target: Wires, scope: Scope, condition: Condition | None) -> None:
+        """Call for a result. Raises `CircuitError` unless every bit of it is measured."""
+        callee = scope.find(call.name)
+        if not isinstance(callee, Subroutine) or callee.bits is None:
+            raise CircuitError("syntax", f"{shown(call.name)} returns no bits")
+        if target.quantum or len(target.indices) != whole(callee.bits, self.globals):
+            raise CircuitError("syntax", "a result needs as many bits as it has")
+        self.call(callee, call, scope, condition, target)
 
     def call(
         self,
@@ -138,14 +164,40 @@ class Interpreter:
         statement: Apply,
         scope: Scope,
         condition: Condition | None,
+        target: Wires | None,
     ) -> None:
         """A subroutine, its arguments bound; qubits by reference, numbers by value."""
+        inner = self.arguments(callee, statement, scope)
+        returned = callee.body[-1] if callee.body else None
+        name = returned.name if isinstance(returned, Return) else ""
+        if target is not None and name:
+            inner.result = (name, target)
+        self.wanted.append(target)
+        self.block(callee.body, inner, condition)
+        self.wanted.pop()
+        if target is None:
+            return
+        # (4)
+        meant = inner.names.get(name)
+        if name and not (
+            isinstance(meant, Wires) and not meant.quantum and meant.indices == target.indices
+        ):
+            raise CircuitError("unsupported", "a subroutine returns one of its own registers")
+        if any(bit in self.unset for bit in target.indices):
+            raise CircuitError("unsupported", "a result that is not measured in every case")
+
+    def arguments(self, callee: Subroutine, statement: Apply, scope: Scope) -> Scope:
+        """The scope of a call. Raises `CircuitError` for arguments that do not fit."""
         if statement.modifiers or statement.operands:
-            raise CircuitError("syntax", f"{shown(callee.name)} is a subroutine, not a gate")
+            raise CircuitError(
+                "syntax",
+                f"{shown(callee.name)} is a subroutine, not a gate",
+                hint="its arguments stand in parentheses",
+            )
         if len(statement.arguments) != len(callee.arguments):
             detail = f"{shown(callee.name)} takes {len(callee.arguments)} arguments"
             raise CircuitError("syntax", detail)
-        inner = Scope(self.globals)
+        inner = Scope(self.globals, closed=True)
         taken: list[int] = []
         for formal, actual in zip(callee.arguments, statement.arguments, strict=True):
             if formal.kind == "qubit":
@@ -153,11 +205,18 @@ class Interpreter:
                 taken.extend(wires.indices)
                 inner.rebind(formal.name, wires)
             else:
-                number = _typed(formal.kind, value(actual, scope))
-                inner.rebind(formal.name, Variable(formal.kind, number, constant=True))
+                width = None if formal.size is None else value(formal.size, self.globals)
+                inner.rebind(formal.name, self.number(formal, actual, scope, width))
         if len(set(taken)) != len(taken):
             raise repeated_qubit()
-        self.block(callee.body, inner, condition)
+        return inner
+
+    def number(
+        self, formal: Argument, actual: Expression, scope: Scope, width: Value | None
+    ) -> Meaning:
+        """A number, by value."""
+        number = typed(formal.kind, value(actual, scope), width)
+        return Variable(formal.kind, number, True, width)
 
     def _qubit_argument(self, formal: Argument, actual: Expression, scope: Scope) -> Wires:
         if isinstance(actual, Name):
@@ -166,7 +225,7 @@ class Interpreter:
             wires = resolve(Operand(actual.name, actual.position), scope)
         else:
             raise CircuitError("syntax", f"argument {shown(formal.name)} needs qubits")
-        size = None if formal.size is None else whole(formal.size, scope)
+        size = None if formal.size is None else whole(formal.size, self.globals)
         if (
             not wires.quantum
             or wires.whole != (size is not None)
@@ -175,13 +234,43 @@ class Interpreter:
             raise CircuitError("syntax", f"argument {shown(formal.name)} needs other qubits")
         return wires
 
+    def returned(self, statement: Return, scope: Scope, condition: Condition | None) -> None:
+        """The end of a subroutine: a register is where it belongs already."""
+        if statement.measured is None:
+            return
+        target, source = self.wanted[-1], resolve(statement.measured, scope)
+        if target is None:  # nobody takes it, but measured it is
+            start = self.builder.layout.add_register(len(source.indices))
+            target = Wires(False, range(start, start + len(source.indices)), True)
+        self.read(source, target, condition)
+
+    # -- measurements and the rest -----------------------------------------------------------
+
     def measure(self, statement: Measure, scope: Scope, condition: Condition | None) -> None:
         """Qubits into as many bits."""
         source, target = resolve(statement.source, scope), resolve(statement.target, scope)
+        self.read(source, target, condition)
+
+    def read(self, source: Wires, target: Wires, condition: Condition | None) -> None:
+        """Measure. Raises `CircuitError` unless there are as many bits as qubits."""
         if not source.quantum or target.quantum or len(source.indices) != len(target.indices):
             raise CircuitError("syntax", "a measurement needs qubits and as many bits")
         for qubit, bit in zip(source.indices, target.indices, strict=True):
             self.builder.measure(qubit, bit, condition)
+            self.measured.append(bit)
+            if self.unset.get(bit, _NOT_UNSET) == condition:
+                del self.unset[bit]
+
+    def declare(self, statement: Declare, scope: Scope, condition: Condition | None) -> None:
+        """Qubits or bits, and where their first value comes from."""
+        given = statement.given
+        # What is given is looked up before the new name is there.
+        source = resolve(given, scope) if isinstance(given, Operand) else None
+        wires = self.register(statement, scope, condition)
+        if source is not None:
+            self.read(source, wires, condition)
+        elif isinstance(given, Apply):
+            self.into(given, wires, scope, condition)
 
     def simple(self, statement: Simple, scope: Scope, condition: Condition | None) -> None:
         """A barrier or resets."""
@@ -200,81 +289,7 @@ class Interpreter:
         if condition is not None:
             raise CircuitError("unsupported", "a barrier under a condition")
 
-    def declare(self, statement: Declare, scope: Scope, condition: Condition | None) -> None:
-        """Qubits and bits; both exist for the whole program."""
-        if scope is not self.globals:
-            raise CircuitError("unsupported", "qubits and bits are declared outside of blocks")
-        self._free(statement.name, RESERVED | PROTECTED)
-        size = 1 if statement.size is None else whole(statement.size, scope)
-        quantum = statement.kind == "qubit"
-        layout = self.builder.layout
-        start = layout.add_qubits(size) if quantum else layout.add_register(size)
-        wires = Wires(quantum, range(start, start + size), statement.size is not None)
-        scope.declare(statement.name, wires)
-        if statement.measured is not None:
-            target = Operand(statement.name, None)
-            measured = Measure(statement.line, statement.measured, target)
-            self.measure(measured, scope, condition)
-
-    def _free(self, name: str, taken: frozenset[str] = RESERVED) -> None:
-        if name in taken:
-            raise CircuitError("redefined", f"the name {shown(name)} is taken")
-
-    def assign(self, statement: Assign, scope: Scope, condition: Condition | None) -> None:
-        """A compile-time number, declared or changed."""
-        if condition is not None:
-            raise CircuitError("unsupported", "a variable that depends on a measurement")
-        number = value(statement.value, scope)
-        if statement.kind:
-            self._free(statement.name)
-            number = _typed(statement.kind, number)
-            scope.declare(statement.name, Variable(statement.kind, number, statement.constant))
-            return
-        found = scope.find(statement.name)
-        if not isinstance(found, Variable) or found.constant:
-            raise CircuitError("syntax", f"{shown(statement.name)} cannot be assigned")
-        found.value = _typed(found.kind, number)
-
-    def input(self, statement: Input, scope: Scope, condition: Condition | None) -> None:
-        """A parameter, bound by the request or refused."""
-        if scope is not self.globals or condition is not None:
-            raise CircuitError("syntax", "an input is declared outside of blocks")
-        self._free(statement.name)
-        if statement.name not in self.parameters:
-            raise CircuitError("unbound", f"input {shown(statement.name)} has no value")
-        self.bound.add(statement.name)
-        number: Value = self.parameters[statement.name]
-        if statement.kind in ("int", "uint", "bool"):
-            if not float(number).is_integer():
-                raise CircuitError("syntax", f"input {shown(statement.name)} is a whole number")
-            number = int(number)
-        number = _typed(statement.kind, number)
-        scope.declare(statement.name, Variable(statement.kind, number, constant=True))
-
-    def define(self, statement: GateDefinition, scope: Scope, condition: Condition | None) -> None:
-        """A gate."""
-        if scope is not self.globals or condition is not None:
-            raise CircuitError("syntax", "a gate is defined outside of blocks")
-        self._free(statement.name)
-        self.definitions.define(statement)
-
-    def subroutine(self, statement: Subroutine, scope: Scope, condition: Condition | None) -> None:
-        """A subroutine; what it calls must exist already, so calls cannot recurse."""
-        if scope is not self.globals or condition is not None:
-            raise CircuitError("syntax", "a subroutine is defined outside of blocks")
-        self._free(statement.name, RESERVED | PROTECTED)
-        self._known(statement.body)
-        scope.declare(statement.name, statement)
-
-    def _known(self, body: tuple[Statement, ...]) -> None:
-        for statement in body:
-            if isinstance(statement, Apply):
-                if not isinstance(self.globals.find(statement.name), Subroutine):
-                    self.definitions.size(statement.name, len(statement.arguments))
-            elif isinstance(statement, For):
-                self._known(statement.body)
-            elif isinstance(statement, If):
-                self._known(statement.then + statement.otherwise)
+    # -- control -----------------------------------------------------------------------------
 
     def loop(self, statement: For, scope: Scope, condition: Condition | None) -> None:
         """Each value of the loop in turn."""
@@ -286,53 +301,46 @@ class Interpreter:
 
     def branch(self, statement: If, scope: Scope, condition: Condition | None) -> None:
         """A branch chosen now, or guarded by classical bits."""
-        try:
-            chosen = statement.then if value(statement.condition, scope) else statement.otherwise
-        except NotConstant:
-            self._guarded(statement, scope, condition)
+        tested = condition_on(statement.condition, scope, self.unset)
+        if isinstance(tested, bool):
+            chosen = statement.then if tested else statement.otherwise
+            self.block(chosen, Scope(scope), condition)
             return
-        self.block(chosen, Scope(scope), condition)
-
-    def _guarded(self, statement: If, scope: Scope, condition: Condition | None) -> None:
-        if condition is not None:
-            raise CircuitError("unsupported", "a condition inside of a condition")
-        test, otherwise = condition_on(statement.condition, scope)
-        # (3)
-        before = len(self.builder.ops)
-        self.block(statement.then, Scope(scope), test)
+        test, opposite = tested
+        size, mark = self.builder.size, len(self.measured)
+        self.block(statement.then, Scope(scope), both(condition, test))
         if statement.otherwise:
-            if otherwise is None:
+            if opposite is None:
                 raise CircuitError("unsupported", "else after a condition on several bits")
-            self.block(statement.otherwise, Scope(scope), otherwise)
-        unchanged(self.builder.ops[before:], test)
+            self.block(statement.otherwise, Scope(scope), both(condition, opposite))
+        # (3)
+        changed = self.builder.size - size > 1 and set(test.bits) & set(self.measured[mark:])
+        if changed:
+            raise CircuitError("ambiguous", "a branch changes the bits it depends on")
 
 
-def _typed(kind: str, number: Value) -> Value:
-    if kind in ("float", "angle"):
-        return float(number)
-    if not isinstance(number, int):
-        raise CircuitError("ambiguous", f"{kind} from a number that is not whole")
-    if kind == "bool":
-        return int(bool(number))
-    if not -(1 << 63) <= number < 1 << 63 or (kind == "uint" and number < 0):
-        raise CircuitError("out_of_range", f"{kind} out of range")
-    return number
+#: Equal to no condition, and not to "none" either.
+_NOT_UNSET = Condition((), -1)
 
 
-def _shown_count(size: int) -> str:
+def shown_count(size: int) -> str:
+    """A count for people."""
     return str(size) if size < 10**30 else f"2^{size.bit_length() - 1}"
 
 
-_DECLARATIONS = (Declare, Assign, Input, GateDefinition, Subroutine)
-_ACTIONS: dict[type, Callable[..., None]] = {
-    Apply: Interpreter.apply,
-    Measure: Interpreter.measure,
-    Simple: Interpreter.simple,
-    Declare: Interpreter.declare,
-    Assign: Interpreter.assign,
-    Input: Interpreter.input,
-    GateDefinition: Interpreter.define,
-    Subroutine: Interpreter.subroutine,
-    For: Interpreter.loop,
-    If: Interpreter.branch,
+_DECLARATIONS = (Assign, Input, GateDefinition, Subroutine, Alias)
+_ACTIONS: dict[type, str] = {
+    Apply: "apply",
+    Measure: "measure",
+    Call: "take",
+    Return: "returned",
+    Alias: "alias",
+    Simple: "simple",
+    Declare: "declare",
+    Assign: "assign",
+    Input: "input",
+    GateDefinition: "define",
+    Subroutine: "subroutine",
+    For: "loop",
+    If: "branch",
 }

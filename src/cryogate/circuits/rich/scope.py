@@ -29,36 +29,45 @@ class Gate(NamedTuple):
 class Variable:
     """A compile-time number that may be assigned."""
 
-    __slots__ = ("constant", "kind", "value")
+    __slots__ = ("constant", "kind", "value", "width")
 
-    def __init__(self, kind: str, value: Value, constant: bool) -> None:
+    def __init__(self, kind: str, value: Value, constant: bool, width: Value | None = None) -> None:
         self.kind = kind
+        self.width = width
         self.value = value
         self.constant = constant
 
 
 Meaning = Wires | Gate | Subroutine | Variable
+#: Stands for a number that is not known yet: asking for its value raises `NotConstant`.
+UNKNOWN = Subroutine(0, "", (), None, ())
 
 
 class Scope(Mapping[str, object]):
     """Names visible at one place: the inner block first, then outwards.
 
-    As a mapping it gives numbers for expressions and any other meaning as it is.
+    As a mapping it gives numbers for expressions and any other meaning as it is. From inside of a
+    ``closed`` one, a subroutine's, only constants, gates and subroutines are visible beyond it.
     """
 
-    __slots__ = ("names", "outer")
+    __slots__ = ("closed", "names", "outer", "result")
 
-    def __init__(self, outer: Scope | None = None) -> None:
+    def __init__(self, outer: Scope | None = None, *, closed: bool = False) -> None:
         self.outer = outer
+        self.closed = closed
+        #: The register that a subroutine returns, and the bits its caller wants it in.
+        self.result: tuple[str, Wires] | None = None
         self.names: dict[str, Meaning] = {}
 
     def find(self, name: str) -> Meaning | None:
         """What a name means here."""
         scope: Scope | None = self
+        beyond = False
         while scope is not None:
             found = scope.names.get(name)
             if found is not None:
-                return found
+                return found if not beyond or _constant(found) else None
+            beyond = beyond or scope.closed
             scope = scope.outer
         return None
 
@@ -90,6 +99,12 @@ class Scope(Mapping[str, object]):
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+def _constant(meaning: Meaning) -> bool:
+    if isinstance(meaning, Variable):
+        return meaning.constant
+    return not isinstance(meaning, Wires)
 
 
 def whole(expression: Expression, scope: Scope) -> int:

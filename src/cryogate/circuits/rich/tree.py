@@ -40,7 +40,15 @@ class Function(NamedTuple):
     argument: Expression
 
 
-Expression: TypeAlias = int | float | Name | Index | Unary | Binary | Function
+class Cast(NamedTuple):
+    """``int[4](x)``; ``width`` is None where none is written."""
+
+    kind: str
+    width: Expression | None
+    operand: Expression
+
+
+Expression: TypeAlias = int | float | Name | Index | Unary | Binary | Function | Cast
 
 
 class Range(NamedTuple):
@@ -83,6 +91,30 @@ class Measure(NamedTuple):
     target: Operand
 
 
+class Call(NamedTuple):
+    """``target = name(arguments)``: a subroutine whose result is taken."""
+
+    line: int
+    target: Operand
+    call: Apply
+
+
+class Return(NamedTuple):
+    """The end of a subroutine: one of its registers, or a measurement."""
+
+    line: int
+    name: str
+    measured: Operand | None
+
+
+class Alias(NamedTuple):
+    """``let name = a ++ b``."""
+
+    line: int
+    name: str
+    parts: tuple[Operand, ...]
+
+
 class Simple(NamedTuple):
     """``barrier`` or ``reset``."""
 
@@ -92,13 +124,13 @@ class Simple(NamedTuple):
 
 
 class Declare(NamedTuple):
-    """Qubits or bits; ``measured`` is the source of an initial measurement."""
+    """Qubits or bits; ``given`` is where their first value comes from."""
 
     line: int
     kind: str
     name: str
     size: Expression | None
-    measured: Operand | None
+    given: Operand | Apply | None
 
 
 class Assign(NamedTuple):
@@ -106,6 +138,7 @@ class Assign(NamedTuple):
 
     line: int
     kind: str
+    width: Expression | None
     constant: bool
     name: str
     value: Expression
@@ -116,6 +149,7 @@ class Input(NamedTuple):
 
     line: int
     kind: str
+    width: Expression | None
     name: str
 
 
@@ -130,7 +164,7 @@ class GateDefinition(NamedTuple):
 
 
 class Argument(NamedTuple):
-    """A formal argument of a subroutine; ``kind`` is ``qubit`` or a number type."""
+    """A formal argument of a subroutine; ``kind`` is ``qubit`` or a number type, with its size."""
 
     kind: str
     size: Expression | None
@@ -138,11 +172,12 @@ class Argument(NamedTuple):
 
 
 class Subroutine(NamedTuple):
-    """``def name(arguments) { body }``, without a result."""
+    """``def name(arguments) { body }``; ``bits`` is the size of its result, None without one."""
 
     line: int
     name: str
     arguments: tuple[Argument, ...]
+    bits: Expression | None
     body: tuple[Statement, ...]
 
 
@@ -165,5 +200,17 @@ class If(NamedTuple):
 
 
 Statement: TypeAlias = (
-    Apply | Measure | Simple | Declare | Assign | Input | GateDefinition | Subroutine | For | If
+    Apply
+    | Measure
+    | Call
+    | Return
+    | Alias
+    | Simple
+    | Declare
+    | Assign
+    | Input
+    | GateDefinition
+    | Subroutine
+    | For
+    | If
 )
