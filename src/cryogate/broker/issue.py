@@ -22,6 +22,7 @@ from msgspec import structs
 from cryogate.broker import details, exchange
 from cryogate.broker.authn import Client, ClientAuthenticator, Impostor
 from cryogate.broker.decide import Granted, decide_grant, experiment_of_agent
+from cryogate.broker.device import DEVICE_CODE, DeviceFlow
 from cryogate.broker.federation import JWT_BEARER
 from cryogate.broker.mint import Draft, Mint
 from cryogate.broker.oauth import OAuthError, only
@@ -49,9 +50,9 @@ from cryogate.tokens.claims import AccessClaims, Confirmation, ExpParams
 from cryogate.tokens.dpop import ProofVerifier
 
 _COMMON: Final = frozenset(
-    {"grant_type", "client_assertion_type", "client_assertion", "client_id", "scope", "assertion"}
+    {"grant_type", "client_assertion_type", "client_assertion", "client_id", "scope"}
 )
-_AGENT_FORM: Final = _COMMON | {"authorization_details"}
+_AGENT_FORM: Final = _COMMON | {"authorization_details", "assertion", "device_code"}
 _EXCHANGE_FORM: Final = _AGENT_FORM - {"scope"} | exchange.FORM
 
 
@@ -68,6 +69,7 @@ class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     authorization_details: tuple[dict[str, object], ...] = ()
     issued_token_type: str = ""
     client_key_expires_in: int | None = None
+    client_id: str = ""
 
 
 class TokenService:
@@ -95,6 +97,7 @@ class TokenService:
         max_depth: int = exchange.DEFAULT_DEPTH,
         insecure_bearer: bool = False,
         signals: Signals | None = None,
+        devices: DeviceFlow | None = None,
     ) -> None:
         if not 0 < default_ttl_s <= max_ttl_s <= details.MAX_TTL_S:
             raise ValueError("token lives are 1 to 3600 seconds, the default within the maximum")
@@ -122,7 +125,9 @@ class TokenService:
                 max_depth=max_depth,
             )
         delegates = (exchange.GRANT_TYPE,) if self._delegation is not None else ()
-        self.grant_types = ("client_credentials", JWT_BEARER, *delegates)
+        self._devices = devices
+        enrols = (DEVICE_CODE,) if devices is not None else ()
+        self.grant_types = ("client_credentials", JWT_BEARER, *enrols, *delegates)
 
     async def token(
         self,
@@ -144,18 +149,29 @@ class TokenService:
             raise OAuthError(
                 "unsupported_grant_type", f"grant_type is one of {', '.join(self.grant_types)}"
             )
+        devices = self._devices if form["grant_type"] == DEVICE_CODE else None
+        bound = None
+        if devices is not None:  # a device is known by its key, so that comes first
+            bound = await self._possession.prove(dpop_proof, token_endpoint, None)
         try:
-            client = await self._clients.authenticate(form, token_endpoint, peer)  # (0)
+            if devices is not None:
+                client = await devices.poll(form, bound)
+            else:
+                client = await self._clients.authenticate(form, token_endpoint, peer)  # (0)
         except Impostor as refusal:
             await self._refusals.of_impostor(refusal)
             raise
         try:
-            bound = await self._possession.prove(dpop_proof, token_endpoint, peer)
+            if devices is None:
+                bound = await self._possession.prove(dpop_proof, token_endpoint, peer)
             client = spending(client, bound)
             if form["grant_type"] == exchange.GRANT_TYPE:
                 return await self._for_sub_agent(form, client, bound, token_endpoint)
             if client.agent is not None:
-                return await self._for_agent(form, client, client.agent, bound)
+                answer = await self._for_agent(form, client, client.agent, bound)
+                # a device learns under which name it was approved
+                named = "" if devices is None else client.client_id
+                return structs.replace(answer, client_id=named)
             return await self._for_operator(form, client, bound)
         except OAuthError as refusal:
             # Being asked for a nonce is no refusal of anything.

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cryogate.broker import details
+from cryogate.broker.device import DEVICE_CODE
 from cryogate.tokens.access import ADMIN_SCOPE
 from cryogate.tokens.keys import CLIENT_ALGS, ES256
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path
 REVOKE_PATH = "/oauth2/revoke"
 INTROSPECT_PATH = "/oauth2/introspect"
+DEVICE_PATH = "/oauth2/device_authorization"
+ENROL_PATH = "/oauth2/enrol"
+ROTATE_PATH = "/oauth2/rotate_key"
+VERIFICATION_PATH = "/device"
 JWKS_PATH = "/.well-known/jwks.json"
 METADATA_PATH = "/.well-known/oauth-authorization-server"
 _ENDPOINTS = {"token": TOKEN_PATH, "revocation": REVOKE_PATH, "introspection": INTROSPECT_PATH}
@@ -37,6 +42,8 @@ def metadata(
         "authorization_details_types_supported": [details.TYPE],
         "dpop_signing_alg_values_supported": sorted(ES256),
     }
+    if DEVICE_CODE in grant_types:
+        document["device_authorization_endpoint"] = issuer + DEVICE_PATH
     if tls_methods:
         document["tls_client_certificate_bound_access_tokens"] = True
     for name, path in _ENDPOINTS.items():

@@ -97,6 +97,8 @@ class Mint:
         except GuardFailed as error:
             if error.guard == "assertion":
                 raise invalid_client("the assertion was used before, by another key") from None
+            if error.guard == "grant":
+                raise OAuthError("invalid_grant", "the device code was used before") from None
             raise OAuthError(
                 "unauthorized_client", "client or experiment changed meanwhile"
             ) from None

@@ -16,6 +16,7 @@ from cryogate.tokens.certificates import PeerCertificate
 from cryogate.tokens.claims import Confirmation
 from cryogate.tokens.dpop import ProofVerifier
 from cryogate.tokens.errors import NonceRequired, TokenError
+from cryogate.tokens.keys import PublicKey
 
 
 class Possession:
@@ -33,21 +34,23 @@ class Possession:
             OAuthError: nothing, or not for this request.
         """
         if proof is not None:
-            return Confirmation(jkt=await self.key(proof, endpoint))  # (1)
+            return Confirmation(jkt=(await self.key(proof, endpoint)).kid)  # (1)
         if peer is not None:
             return Confirmation(x5t=peer.thumbprint)  # (2)
         if self._insecure_bearer:
             return None  # (3)
         raise OAuthError("invalid_dpop_proof", "send a DPoP proof: tokens here are bound")
 
-    async def key(self, proof: str, endpoint: str) -> str:
-        """The thumbprint of the key that made ``proof``.
+    async def key(self, proof: str | None, endpoint: str) -> PublicKey:
+        """The key that made ``proof``.
 
         Raises:
-            OAuthError: the proof does not hold for a POST to ``endpoint``.
+            OAuthError: there is none, or it does not hold for a POST to ``endpoint``.
         """
+        if proof is None:
+            raise OAuthError("invalid_dpop_proof", "send a DPoP proof by the key in question")
         try:
-            return self._proofs.verify(proof, method="POST", url=endpoint).jkt
+            return self._proofs.verify(proof, method="POST", url=endpoint).key
         except NonceRequired as error:
             raise OAuthError(error.code, error.detail, nonce=error.nonce) from None
         except TokenError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cryogate.broker.client_keys import MAX_KEYS, client_key, insert_key, registry_event
@@ -41,6 +41,15 @@ _OWNER: Final = re.compile(r"[a-z0-9](?:[a-z0-9._@+-]{0,126}[a-z0-9])?", re.ASCI
 _ATTRIBUTE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 
 
+@dataclass(frozen=True, slots=True)
+class AgentDraft:
+    """An agent as it will be, and what makes it so: statements (guard ``agent``) and events."""
+
+    agent: Agent
+    statements: tuple[Statement, ...]
+    events: tuple[Event, ...]
+
+
 class Registry:
     """See the module. ``actor`` is always the id of the operator who asks."""
 
@@ -65,6 +74,34 @@ class Registry:
             Malformed: a name, role, attribute or key is not acceptable.
             Conflict: the agent exists, or the key is another client's.
         """
+        draft = self.draft_agent(
+            agent_id=agent_id,
+            owner=owner,
+            tier=tier,
+            actor=actor,
+            roles=roles,
+            attributes=attributes,
+            jwk=jwk,
+        )
+        await self._commit(draft.statements, draft.events, "this agent exists already")
+        return draft.agent
+
+    def draft_agent(
+        self,
+        *,
+        agent_id: str,
+        owner: str,
+        tier: str,
+        actor: str,
+        roles: Collection[Role] = (Role.SUBMIT_ONLY,),
+        attributes: Mapping[str, Scalar] | None = None,
+        jwk: Mapping[str, object] | None = None,
+    ) -> AgentDraft:
+        """What `create_agent` would commit, for a unit of work that does more.
+
+        Raises:
+            Malformed: as `create_agent`.
+        """
         agent = Agent(
             agent_id=require_slug(agent_id, "agent_id"),
             owner=_owner(owner),
@@ -83,6 +120,7 @@ class Registry:
                 "created_ms": agent.created_ms,
                 **_changeable(agent),
             },
+            guard="agent",
         )
         statements, events = (
             [insert],
@@ -96,8 +134,7 @@ class Registry:
                     self._clock.now_ms(), "key.added", actor, agent, reasons=(f"kid {key.kid}",)
                 )
             )
-        await self._commit(statements, events, "this agent exists already")
-        return agent
+        return AgentDraft(agent, tuple(statements), tuple(events))
 
     async def update_agent(
         self,

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cryogate.cli.enrolment import register as register_enrolment
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, fields, say, table
 from cryogate.cli.promotion import register
@@ -222,3 +223,4 @@ for _name, _body in (
     ("remove-key", remove_key),
 ):
     command(group, _name, As.OPERATOR)(_body)
+register_enrolment(group)

@@ -65,11 +65,10 @@ def agent(settings: Settings) -> Client:
     if experiment is None:
         raise Malformed("no_experiment", "the work must be for some experiment")
     url = settings.url or held.url or DEFAULT_URL
-    return Client(
-        url,
-        held.client_id,
-        held.identity,
+    return Client.from_file(
+        settings.agent_file,
         experiment,
+        url=url,
         insecure_http=settings.insecure_http,
         ca_file=settings.ca_file or held.ca_file,
     )

@@ -20,6 +20,7 @@ class As(StrEnum):
     """Whom a command speaks as."""
 
     NOBODY = "nobody"
+    STRANGER = "stranger"
     OPERATOR = "operator"
     AGENT = "agent"
     EITHER = "either"
@@ -104,6 +105,7 @@ _EXPERIMENT = _option(
 )
 _SETS = {
     As.NOBODY: (_JSON, _STATE),
+    As.STRANGER: (_JSON, _URL, _HTTP, _CA),
     As.OPERATOR: (_JSON, _URL, _STATE, _HTTP, _CA),
     As.AGENT: (_JSON, _URL, _AGENT, _EXPERIMENT, _HTTP, _CA),
     As.EITHER: (_JSON, _URL, _AGENT, _EXPERIMENT, _STATE, _HTTP, _CA),

@@ -1,6 +1,7 @@
 """The agent's side: run circuits through a gateway with a key of one's own and no vendor's."""
 
 from cryogate.client.client import Bounds, Client
+from cryogate.client.enrolment import Enroller
 from cryogate.client.errors import JobEnded, Refused, Unavailable, WaitExpired
 from cryogate.client.identity import Identity, read_credential, write_credential
 from cryogate.client.models import Estimate, Job, Result, SessionView
@@ -11,6 +12,7 @@ __all__ = [
     "Bounds",
     "CertificateIdentity",
     "Client",
+    "Enroller",
     "Estimate",
     "FederatedIdentity",
     "Identity",

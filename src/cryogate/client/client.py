@@ -7,12 +7,14 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, TypeVar, Unpack
 from urllib.parse import urlencode
 
 import msgspec
 
+from cryogate.client.enrolment import Enroller, SelfRenewing
 from cryogate.client.errors import JobEnded, Unavailable, WaitExpired
 from cryogate.client.identity import Credential, Identity, read_credential
 from cryogate.client.messages import Call, Reply, origin_of
@@ -72,6 +74,7 @@ class Client:
         wanted = {"authorization_details": msgspec.json.encode([asked]).decode()}
         self._session = Session(self.url, prover, wanted, _now_ms, random.random)
         self._transport = Transport(self.url, timeout_s=timeout_s, tls=tls)
+        self._renewing: SelfRenewing | None = None
 
     @classmethod
     def from_file(
@@ -97,7 +100,7 @@ class Client:
         where = url or held.url
         if where is None:
             raise Malformed("no_url", "say where the gateway is")
-        return cls(
+        made = cls(
             where,
             held.client_id,
             held.identity,
@@ -106,6 +109,9 @@ class Client:
             ca_file=ca_file or held.ca_file,
             **bounds,
         )
+        enroller = Enroller(where, insecure_http=insecure_http, ca_file=ca_file or held.ca_file)
+        made._renewing = SelfRenewing(Path(path), enroller)
+        return made
 
     def run(
         self,
@@ -262,7 +268,22 @@ class Client:
 
     def request(self, call: Call) -> Reply:
         """Any API call: token, proof, retries and errors as for all the others."""
+        self._renew_key()
         return self._transport.drive(self._session.converse(call))
+
+    def _renew_key(self) -> None:
+        """A key from a file replaces itself before it is refused for its age.
+
+        It does so before a request and not after, for what the request makes may live under the
+        token that it was made with.
+        """
+        if self._renewing is None or self._renewing.tried:
+            return
+        token = self.token()
+        fresh = self._renewing.renew(token.key_ends_ms)
+        if fresh is not None:
+            # the token in hand is bound to the old key: the next request gets one for the new
+            self._session.prover, self._session.token = fresh, None
 
     def close(self) -> None:
         """Close the connections."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,6 +42,10 @@ class Identity:
     def generate(cls, client_id: str) -> Identity:
         """An identity with a fresh key."""
         return cls(client_id, keys.generate())
+
+    def named(self, client_id: str) -> Identity:
+        """The same key under the name that the server gave it."""
+        return Identity(client_id, self._key)
 
     @property
     def client_id(self) -> str:
@@ -106,6 +110,7 @@ class Credential:
     url: str | None
     experiment_id: str | None
     ca_file: str | None = None
+    next_identity: Identity | None = field(default=None, repr=False)
 
 
 def read_credential(path: str | os.PathLike[str]) -> Credential:
@@ -125,18 +130,19 @@ def read_credential(path: str | os.PathLike[str]) -> Credential:
     # The key stands under "jwk", or its members stand beside client_id.
     jwk = fields.get("jwk")
     if jwk is None:
-        about = ("client_id", "url", "experiment_id", "ca_file")
+        about = ("client_id", "url", "experiment_id", "ca_file", "next_jwk")
         jwk = {member: value for member, value in fields.items() if member not in about}
     if not isinstance(client_id, str) or not client_id or not isinstance(jwk, dict):
         raise Malformed("malformed_credential", f"{name} needs client_id and jwk")
     url, experiment = fields.get("url"), fields.get("experiment_id")
-    ca_file = fields.get("ca_file")
+    ca_file, pending = fields.get("ca_file"), fields.get("next_jwk")
     return Credential(
         client_id,
         Identity(client_id, jwk),
         url if isinstance(url, str) else None,
         experiment if isinstance(experiment, str) else None,
         ca_file if isinstance(ca_file, str) else None,
+        Identity(client_id, pending) if isinstance(pending, dict) else None,
     )
 
 
@@ -184,15 +190,38 @@ def write_credential(
     Raises:
         Malformed: the file exists or cannot be made.
     """
+    _write(Path(path), Credential(identity.client_id, identity, url, experiment_id, ca_file))
+
+
+def replace_credential(path: str | os.PathLike[str], held: Credential) -> None:
+    """Put ``held`` in place of a credential file: a reader sees the old one or the new one, whole.
+
+    Raises:
+        Malformed: it cannot be written.
+    """
+    partial = Path(path).with_name(Path(path).name + ".new")
+    partial.unlink(missing_ok=True)
+    _write(partial, held)
+    try:
+        partial.replace(path)
+    except OSError as error:
+        raise Malformed(
+            "no_credential", f"cannot write {Path(path).name}: {error.strerror}"
+        ) from None
+
+
+def _write(path: Path, held: Credential) -> None:
     fields = {
-        "client_id": identity.client_id,
-        "url": url,
-        "experiment_id": experiment_id,
-        "ca_file": ca_file,
+        "client_id": held.client_id,
+        "url": held.url,
+        "experiment_id": held.experiment_id,
+        "ca_file": held.ca_file,
+        "jwk": held.identity.private_jwk(),
+        "next_jwk": None if held.next_identity is None else held.next_identity.private_jwk(),
     }
     document = {name: value for name, value in fields.items() if value is not None}
-    text = msgspec.json.format(msgspec.json.encode({**document, "jwk": identity.private_jwk()}))
-    name = Path(path).name
+    text = msgspec.json.format(msgspec.json.encode(document))
+    name = path.name
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:

@@ -198,6 +198,40 @@ class Session:
         return Send(call.method, url, headers, content, call.wait_s)
 
 
+def ask(
+    origin: str,
+    path: str,
+    prover: Prover,
+    form: Callable[[int], Mapping[str, str]],
+    now_ms: Callable[[], int],
+) -> Conversation:
+    """One request to an OAuth endpoint other than the token endpoint, proven by ``prover``'s key.
+
+    The generator's value is the reply, whatever it is. What was sent is never sent again, except
+    to answer for a nonce.
+
+    Raises:
+        Unavailable: there was no answer.
+    """
+    call, nonce = Call("POST", path, repeatable=False), None
+    while True:
+        url, now = origin + path, now_ms()
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": "application/x-www-form-urlencoded",
+            "DPoP": prover.proof("POST", url, now, None, nonce) or "",
+        }
+        reply = yield Send("POST", url, headers, urlencode(form(now)).encode("ascii"))
+        if isinstance(reply, Lost):
+            raise Unavailable(_lost(reply, call))
+        assert reply is not None  # noqa: S101 - the driver's side of the contract
+        if nonce is None and _wants_nonce(reply):
+            nonce = reply.headers.get("dpop-nonce", "")
+            if 0 < len(nonce) <= 512:
+                continue
+        return reply
+
+
 def _token(reply: Reply, asked_ms: int, *, bound_to_key: bool) -> Token:
     try:
         answer = msgspec.json.decode(reply.body, type=_TokenAnswer)

@@ -94,7 +94,7 @@ class OAuthRoutes:
             proofs = request.headers.getlist("dpop")
             if len(proofs) > 1:
                 raise OAuthError("invalid_dpop_proof", "send one DPoP header")
-            form = await _form(request)
+            form = await read_oauth_form(request)
             answer = await self._tokens.token(
                 form,
                 proofs[0] if proofs else None,
@@ -102,31 +102,31 @@ class OAuthRoutes:
                 self._peers.of(request.scope),
             )
         except OAuthError as error:
-            return _refusal(error)
+            return refusal(error)
         return reply(answer)
 
     async def revoke_own(self, request: Request) -> Response:
         """RFC 7009: a client ends a token of its own."""
         try:
             await self._revocations.revoke_token(
-                await _form(request),
+                await read_oauth_form(request),
                 f"{self._issuer}/oauth2/revoke",
                 self._peers.of(request.scope),
             )
         except OAuthError as error:
-            return _refusal(error)
+            return refusal(error)
         return Response(status_code=200, headers={"cache-control": "no-store"})
 
     async def introspect(self, request: Request) -> Response:
         """RFC 7662, for the token's own client and for operators."""
         try:
             answer = await self._introspection.introspect(
-                await _form(request),
+                await read_oauth_form(request),
                 f"{self._issuer}/oauth2/introspect",
                 self._peers.of(request.scope),
             )
         except OAuthError as error:
-            return _refusal(error)
+            return refusal(error)
         return reply(answer)
 
     async def jwks(self, request: Request) -> Response:
@@ -208,14 +208,16 @@ class OAuthRoutes:
         return reply({"items": list(self._keys.public_jwks().values()), "next": None}, 201)
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def read_oauth_form(request: Request) -> dict[str, str]:
+    """The form of a request to an OAuth endpoint."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != _FORM:
         raise OAuthError("invalid_request", f"send the request as {_FORM}")
     return read_form(await read_body(request, MAX_FORM_BYTES))
 
 
-def _refusal(error: OAuthError) -> Response:
+def refusal(error: OAuthError) -> Response:
+    """An OAuth error as it is sent."""
     return reply(error.document(), error.status, error.headers())
 
 

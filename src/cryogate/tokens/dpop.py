@@ -48,10 +48,15 @@ _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A proof that held: the key's thumbprint, and what was signed."""
+    """A proof that held: the key, and what was signed."""
 
-    jkt: str
+    key: PublicKey
     claims: ProofClaims
+
+    @property
+    def jkt(self) -> str:
+        """The key's thumbprint."""
+        return self.key.kid
 
 
 def make_proof(
@@ -134,7 +139,7 @@ class ProofVerifier:
         self._timely(claims)  # (6)
         if not self._replay.use(key.kid, claims.jti, claims.iat):  # (7)
             raise ReplayedProof
-        return Proof(key.kid, claims)
+        return Proof(key, claims)
 
     def _read(self, proof: str, jkt: str | None) -> tuple[PublicKey, ProofClaims]:
         parts = jws.split(proof)

@@ -7,11 +7,15 @@ from pathlib import Path
 from cryogate.broker.authn import DAY_MS, KeyAge
 from cryogate.broker.client_keys import ClientKeys
 from cryogate.broker.credentials import Credentials
+from cryogate.broker.device import DeviceFlow
+from cryogate.broker.enrolment import Invitations
 from cryogate.broker.federation import Federation
 from cryogate.broker.introspect import Introspection
 from cryogate.broker.issue import TokenService
+from cryogate.broker.key_rotation import KeyRotation
 from cryogate.broker.keys import KeyRing
-from cryogate.broker.metadata import SELF_SIGNED, TLS_CLIENT_AUTH
+from cryogate.broker.metadata import SELF_SIGNED, TLS_CLIENT_AUTH, VERIFICATION_PATH
+from cryogate.broker.possession import Possession
 from cryogate.broker.registry import Registry
 from cryogate.broker.replicas import Replicas
 from cryogate.broker.revocation_view import FollowedRevocations
@@ -20,6 +24,7 @@ from cryogate.broker.watched_clients import WatchedClients
 from cryogate.config import Config, ConfigError
 from cryogate.outbound.addresses import networks
 from cryogate.server.endpoints import Endpoint
+from cryogate.server.enrolment_routes import EnrolmentRoutes
 from cryogate.server.oauth_routes import OAuthRoutes
 from cryogate.server.peers import PeerCertificates
 from cryogate.server.registry_routes import RegistryRoutes
@@ -95,6 +100,15 @@ class Identity:
             signals=watch.signals,
             take=None if watch.clients is None else watch.clients.take,
         )
+        possession = Possession(proofs)
+        devices = DeviceFlow(store, clock, possession, base_url + VERIFICATION_PATH)
+        self._enrolment = EnrolmentRoutes(
+            self.registry,
+            Invitations(store, clock, possession),
+            devices,
+            KeyRotation(store, clock, clients, possession),
+            base_url,
+        )
         self._oauth = OAuthRoutes(
             tokens=TokenService(
                 store=store,
@@ -112,6 +126,7 @@ class Identity:
                 tokens=verifiers[0],
                 max_depth=config.tokens.max_delegation_depth,
                 insecure_bearer=config.tokens.insecure_bearer,
+                devices=devices,
             ),
             revocations=RevocationService(
                 store, self.revocations, clock, clients, verifiers, self.replicas
@@ -133,7 +148,11 @@ class Identity:
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What the broker serves."""
-        return (*self._oauth.endpoints(), *self._registry_routes.endpoints())
+        return (
+            *self._enrolment.endpoints(),
+            *self._oauth.endpoints(),
+            *self._registry_routes.endpoints(),
+        )
 
 
 def _tls_methods(config: Config) -> tuple[str, ...]:
