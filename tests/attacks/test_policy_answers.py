@@ -14,6 +14,7 @@ from cryogate.domain.decisions import Allow, Deny
 from cryogate.policies import Bundle, OpaEngine, RegorusEngine, shipped_bundle
 from cryogate.policies.answer import MAX_ANSWER_BYTES, MalformedAnswer, read_decision
 
+HELD = b'"provenance":{"bundles":{"b":{"revision":"1"}}}'  # what a server with our bundle adds
 YES = b'{"allow":true,"reasons":[],"obligations":[],"violations":[]}'
 
 BAD_ANSWERS = {
@@ -89,7 +90,7 @@ async def _engine(reply: bytes | None, timeout_ms: int = 5000) -> AsyncIterator[
 
 
 async def test_a_well_formed_yes_over_http_is_a_yes() -> None:
-    async with _engine(_http(b'{"result":' + YES + b"}")) as engine:
+    async with _engine(_http(b'{"result":' + YES + b"," + HELD + b"}")) as engine:
         assert isinstance(await engine.decide(JOB), Allow)
 
 
@@ -97,15 +98,18 @@ async def test_a_well_formed_yes_over_http_is_a_yes() -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        _http(b"{}"),
-        _http(b'{"result":null}'),
-        _http(b'{"result":true}'),
+        _http(b"{" + HELD + b"}"),
+        _http(b'{"result":null,' + HELD + b"}"),
+        _http(b'{"result":true,' + HELD + b"}"),
+        _http(b'{"result":' + YES + b"}"),
+        _http(b'{"result":' + YES + b',"provenance":{}}'),
+        _http(b'{"result":' + YES + b"," + HELD.replace(b'"1"', b'"2"') + b"}"),
         _http(b"\x00\xff garbage"),
-        _http(b'{"result":' + YES + b"}", "500 Internal Server Error"),
-        _http(b'{"result":' + YES + b"}", "201 Created"),
+        _http(b'{"result":' + YES + b"," + HELD + b"}", "500 Internal Server Error"),
+        _http(b'{"result":' + YES + b"," + HELD + b"}", "201 Created"),
         _http(b"", "302 Found", "location: http://127.0.0.1:1/\r\n"),
-        _http(b'{"result":' + YES + b"," + b" " * (MAX_ANSWER_BYTES + 1) + b"}"),
-        _http(b'{"result":' + YES + b"}", headers="content-encoding: gzip\r\n"),
+        _http(b'{"result":' + YES + b"," + HELD + b" " * (MAX_ANSWER_BYTES + 1) + b"}"),
+        _http(b'{"result":' + YES + b"," + HELD + b"}", headers="content-encoding: gzip\r\n"),
         b"",
         b"SSH-2.0-x\r\n",
     ],

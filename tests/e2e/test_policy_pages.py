@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from tests.support.live import ROOT, Live, live
+
+from cryogate.client import Operator, read_credential
 
 pytestmark = pytest.mark.slow
 DOCS = ROOT / "docs"
@@ -66,3 +70,20 @@ def test_the_page_about_suggesting_does_what_it_says(server: Live) -> None:
     assert '"MaxShots": 900' in told[3]
     found = server.json("policy", "suggest", "least-bot")
     assert found["allows"] == found["asked"] >= 2
+
+
+def test_the_page_about_authzen_shows_a_request_that_works(server: Live) -> None:
+    page = (DOCS / "policy-authzen.md").read_text("utf-8")
+    asked = json.loads(page.split("```json\n")[1].split("```")[0])
+    held = read_credential(server.state / "operator.jwk")
+    url = json.loads((server.state / "server.json").read_text())["url"]
+    with Operator(url, held.identity) as operator:
+        told = operator.call("POST", "access", "v1", "evaluation", body=asked)
+        assert told["decision"] is True
+        asked["subject"]["properties"]["roles"] = []
+        told = operator.call("POST", "access", "v1", "evaluation", body=asked)
+        assert told["decision"] is False
+        assert told["context"]["violations"][0]["limit"] == "role"
+    found = httpx.get(f"{url}/.well-known/authzen-configuration").json()
+    assert found["access_evaluation_endpoint"] == f"{url}/access/v1/evaluation"
+    assert httpx.post(found["access_evaluation_endpoint"], json=asked).status_code == 401

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from cryogate.config.model import Config
-from cryogate.config.sections import Section
+from cryogate.config.sections import Policy, Section
 from cryogate.domain.errors import CryogateError
 
 _MAX_CONFIG_BYTES = 1 << 20
@@ -172,9 +172,20 @@ def _check(config: Config) -> None:
                 ip_network(text)
             except ValueError:
                 raise ConfigError(f"{name}: {text} is no network (CIDR)") from None
+    _check_policy(config.policy)
     scheme = config.store_url.partition(":")[0]
     if scheme not in ("sqlite", "postgresql"):
         raise ConfigError("storage.url must begin with sqlite:/// or postgresql://")
+
+
+def _check_policy(policy: Policy) -> None:
+    if policy.engine != "authzen":
+        return
+    url = urlsplit(policy.authzen_url)
+    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+        raise ConfigError("policy.authzen_url must be the URL of a policy decision point")
+    if url.scheme == "http" and url.hostname not in _LOOPBACK:
+        raise ConfigError("policy.authzen_url: use https for a server on another machine")
 
 
 def explain(config: Config, sources: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:

@@ -52,9 +52,11 @@ class Storage(Section, frozen=True, kw_only=True):
 class Policy(Section, frozen=True, kw_only=True):
     """Which engine decides, on which bundle. Empty bundle: ``policy/`` in the state directory."""
 
-    engine: Literal["regorus", "opa"] = "regorus"
+    engine: Literal["regorus", "opa", "authzen"] = "regorus"
     bundle: str = ""
     opa_url: str = "http://127.0.0.1:8181"
+    authzen_url: str = ""
+    authzen_token_file: str = ""
     timeout_ms: Positive = 2000
     trusted_keys: str = ""
     insecure_unsigned: bool = False

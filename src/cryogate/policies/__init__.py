@@ -9,7 +9,6 @@ from cryogate.policies.bundle_files import Bundle, BundleInvalid
 from cryogate.policies.opa import OpaEngine
 from cryogate.policies.regorus import RegorusEngine
 from cryogate.policies.testing import TestResult, run_bundle_tests
-from cryogate.ports.policy import PolicyEngine
 
 __all__ = [
     "Bundle",
@@ -17,7 +16,6 @@ __all__ = [
     "OpaEngine",
     "RegorusEngine",
     "TestResult",
-    "open_engine",
     "run_bundle_tests",
     "shipped_bundle",
 ]
@@ -26,17 +24,3 @@ __all__ = [
 def shipped_bundle() -> Path:
     """The directory of the shipped bundle."""
     return Path(str(resources.files("cryogate.policies") / "bundle"))
-
-
-def open_engine(name: str, bundle: Bundle, opa_url: str, timeout_ms: int) -> PolicyEngine:
-    """The engine of this name on ``bundle``.
-
-    Raises:
-        BundleInvalid: the bundle cannot be used; says which file and why.
-        ValueError: no engine has this name.
-    """
-    if name == "regorus":
-        return RegorusEngine(bundle)
-    if name == "opa":
-        return OpaEngine(opa_url, bundle, timeout_ms)
-    raise ValueError(f"there is no policy engine {name!r}")

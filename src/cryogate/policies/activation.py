@@ -119,7 +119,7 @@ class PolicyDesk:
                 raise
             await self._follow_to(row)
             return
-        self._active.put(engine)
+        await self._active.put(engine)
 
     async def activate(self, files: Mapping[str, bytes], actor: str, note: str = "") -> Bundle:
         """Put a newer bundle in force; steps (1) to (5).
@@ -147,7 +147,7 @@ class PolicyDesk:
             await self._refused(str(error), actor)
             raise Refusal(str(error)) from error
         await self._record(bundle, "activate", signer, actor, note, seq)  # (4)
-        self._active.put(engine)  # (5)
+        await self._active.put(engine)  # (5)
         return bundle
 
     async def rollback(self, version: int | None, actor: str, note: str = "") -> Bundle:
@@ -175,7 +175,7 @@ class PolicyDesk:
             await self._refused(str(error), actor)
             raise Refusal(str(error)) from error
         await self._record(bundle, "rollback", signer, actor, note, seq)
-        self._active.put(engine)
+        await self._active.put(engine)
         return bundle
 
     async def history(self, limit: int = 50) -> tuple[Row, ...]:
@@ -215,7 +215,7 @@ class PolicyDesk:
     async def _follow_to(self, row: Row) -> None:
         bundle = await self._stored(str(row["digest"]))
         self._trust.signer(bundle)
-        self._active.put(self._make(bundle))
+        await self._active.put(self._make(bundle))
         self._seq, self._version = _number(row, "activation_seq"), bundle.version
 
     async def _standing(self) -> tuple[int, int]:

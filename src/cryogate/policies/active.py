@@ -16,6 +16,7 @@ class ActivePolicy(PolicyEngine):
 
     def __init__(self, engine: PolicyEngine | None = None) -> None:
         self._engine = engine
+        self._retired: PolicyEngine | None = None
 
     @property
     def digest(self) -> str:
@@ -23,10 +24,21 @@ class ActivePolicy(PolicyEngine):
         engine = self._engine
         return "" if engine is None else engine.digest
 
-    def put(self, engine: PolicyEngine) -> PolicyEngine | None:
-        """Put ``engine`` in force and hand back the one before."""
-        before, self._engine = self._engine, engine
-        return before
+    async def put(self, engine: PolicyEngine) -> None:
+        """Put ``engine`` in force.
+
+        The one before may still be asked by requests that began with it, so it is closed when the
+        next one takes its place, or at the end.
+        """
+        retired, self._retired, self._engine = self._retired, self._engine, engine
+        if retired is not None:
+            await retired.close()
+
+    async def close(self) -> None:
+        """See `PolicyEngine.close`."""
+        for engine in (self._retired, self._engine):
+            if engine is not None:
+                await engine.close()
 
     async def decide(self, question: Question) -> Decision:
         """See `PolicyEngine.decide`."""

@@ -7,14 +7,12 @@ is none: a server that was not given the new bundle yet denies, and so does one 
 
 from __future__ import annotations
 
-import asyncio
-
-import httpx
 import msgspec
 
 from cryogate.domain.decisions import Decision
-from cryogate.policies.answer import MAX_ANSWER_BYTES, MalformedAnswer, read_caps, read_decision
+from cryogate.policies.answer import MalformedAnswer, read_caps, read_decision
 from cryogate.policies.bundle_files import Bundle
+from cryogate.policies.exchange import Exchange
 from cryogate.policies.question import encode_question
 from cryogate.ports.policy import GrantFacts, PolicyEngine, Question
 
@@ -39,10 +37,7 @@ class OpaEngine(PolicyEngine):
         self._bundle = bundle
         # A bundle without a manifest has no version that a server could tell.
         self._revision = str(bundle.version) if bundle.version else ""
-        self._timeout_s = timeout_ms / 1000
-        self._client = httpx.AsyncClient(
-            base_url=base_url, timeout=self._timeout_s, follow_redirects=False, trust_env=False
-        )
+        self._exchange = Exchange(base_url, timeout_ms)
 
     @property
     def digest(self) -> str:
@@ -57,25 +52,10 @@ class OpaEngine(PolicyEngine):
 
     async def _ask(self, question: Question, rule: str) -> bytes:
         body = b'{"input":' + encode_question(question) + b"}"
-        # The client's own time-outs are per read; a server that drips bytes meets this one.
-        async with asyncio.timeout(self._timeout_s):
-            return await self._exchange(body, rule)
-
-    async def _exchange(self, body: bytes, rule: str) -> bytes:
-        url = f"/v1/data/cryogate/{rule}?strict-builtin-errors=true&provenance=true"
-        headers = {"content-type": "application/json", "accept-encoding": "identity"}
-        async with self._client.stream("POST", url, content=body, headers=headers) as response:
-            if response.status_code != 200:
-                raise MalformedAnswer(f"OPA answered {response.status_code}")
-            if "content-encoding" in response.headers:
-                raise MalformedAnswer("OPA compressed its answer, unasked")
-            data = bytearray()
-            async for chunk in response.aiter_raw():
-                data += chunk
-                if len(data) > MAX_ANSWER_BYTES:
-                    raise MalformedAnswer("OPA's answer is too large")
+        path = f"/v1/data/cryogate/{rule}?strict-builtin-errors=true&provenance=true"
+        data, _ = await self._exchange.post(path, body)
         try:
-            reply = msgspec.json.decode(bytes(data), type=_Reply)
+            reply = msgspec.json.decode(data, type=_Reply)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedAnswer("OPA's answer is not JSON") from error
         if not bytes(reply.result):
@@ -87,4 +67,4 @@ class OpaEngine(PolicyEngine):
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._exchange.close()

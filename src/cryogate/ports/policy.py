@@ -164,6 +164,10 @@ class PolicyEngine(ABC):
             return answer
         return Deny(("policy_unavailable",), (), "")  # type: ignore[unreachable]
 
+    async def close(self) -> None:
+        """Close connections; nothing is asked afterwards."""
+        return
+
     def _report(self, error: BaseException) -> None:
         """Tell operators why there was no answer. Override to log elsewhere."""
         import logging

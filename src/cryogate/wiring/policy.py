@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cryogate.policies import Bundle, open_engine, shipped_bundle
+from cryogate.policies import Bundle, OpaEngine, RegorusEngine, shipped_bundle
 from cryogate.policies.activation import PolicyDesk, Trust
+from cryogate.policies.authzen_engine import AuthzenEngine, read_token
 from cryogate.policies.history import QuestionHistory
 from cryogate.policies.rehearsal import Rehearsal
 from cryogate.policies.signing import trusted_keys
 from cryogate.policies.tools import PolicyTools
 from cryogate.ports.policy import PolicyEngine
+from cryogate.server.authzen_routes import AuthzenRoutes
 from cryogate.server.endpoints import Endpoint
 from cryogate.server.policy_routes import PolicyRoutes
 from cryogate.server.policy_tool_routes import PolicyToolRoutes
@@ -35,7 +37,13 @@ class Policies:
 
     def _open(self, bundle: Bundle) -> PolicyEngine:
         policy = self._ground.config.policy
-        return open_engine(policy.engine, bundle, policy.opa_url, policy.timeout_ms)
+        if policy.engine == "opa":
+            return OpaEngine(policy.opa_url, bundle, policy.timeout_ms)
+        embedded = RegorusEngine(bundle)
+        if policy.engine == "authzen":
+            token = read_token(Path(policy.authzen_token_file)) if policy.authzen_token_file else ""
+            return AuthzenEngine(policy.authzen_url, embedded, policy.timeout_ms, token)
+        return embedded
 
     async def start(self) -> None:
         """Put the bundle in force.
@@ -50,7 +58,8 @@ class Policies:
         await self.desk.follow(self._ground.config.policy.poll_ms / 1000)
 
     async def close(self) -> None:
-        """End the worker that runs bundles on trial."""
+        """Close the engine, and end the worker that runs bundles on trial."""
+        await self._ground.policy.close()
         await self._rehearsal.close()
 
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -62,4 +71,5 @@ class Policies:
         return (
             *PolicyRoutes(ground.policy, self.desk).endpoints(),
             *PolicyToolRoutes(tools).endpoints(),
+            *AuthzenRoutes(ground.policy, ground.base_url).endpoints(),
         )
