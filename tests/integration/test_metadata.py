@@ -41,6 +41,8 @@ async def document(http: httpx.AsyncClient) -> dict[str, Any]:
 async def test_every_endpoint_that_is_named_is_served(http: httpx.AsyncClient) -> None:
     found = await document(http)
     assert found["issuer"] == URL
+    lists = await http.get(found.pop("status_list_aggregation_endpoint"))
+    assert lists.json() == {"status_lists": []}
     endpoints = [name for name in found if name.endswith("_endpoint")]
     assert {"token_endpoint", "revocation_endpoint", "introspection_endpoint"} <= set(endpoints)
     for name in endpoints:

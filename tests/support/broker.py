@@ -17,6 +17,7 @@ from cryogate.broker.keys import KeyRing
 from cryogate.broker.registry import Registry
 from cryogate.broker.revocation_view import FollowedRevocations
 from cryogate.broker.revoke import RevocationService
+from cryogate.broker.status_list import StatusLists, StatusPlaces
 from cryogate.domain.agents import Role
 from cryogate.domain.secrets import Secret
 from cryogate.governance.denials import RecentDenials
@@ -81,7 +82,12 @@ class World:
         self.guard = ResourceGuard(self.gateway, self.proofs)
         verifiers = (self.gateway, self.admin)
         self.revocations = RevocationService(store, self.view, clock, self.clients, verifiers)
-        self.introspection = Introspection(store, self.clients, verifiers, self.view)
+        self.introspection = Introspection(
+            store, self.clients, verifiers, self.view,
+            signer=self.ring, clock=clock, issuer=ISSUER,
+        )  # fmt: skip
+        self.places = StatusPlaces(store, clock, ISSUER)
+        self.lists = StatusLists(store, self.ring, self.view, clock, ISSUER)
         self.service = TokenService(
             denials=RecentDenials(),
             store=store,
@@ -92,6 +98,7 @@ class World:
             clock=clock,
             issuer=ISSUER,
             view=self.view,
+            places=self.places,
             tokens=self.gateway,
         )
         self.agent_key, self.operator_key = generate(), generate()

@@ -1,4 +1,4 @@
-"""Is this token good? RFC 7662, truthfully, and only to whom it concerns.
+"""Is this token good? RFC 7662, truthfully, and only to whom it concerns; signed, RFC 9701.
 
 An operator may ask about every token, an agent about its own. For everybody else a token is
 inactive, which is what it is to them (section 4): nothing can be learned by asking.
@@ -14,6 +14,8 @@ import msgspec
 from cryogate.broker.authn import ClientAuthenticator
 from cryogate.broker.oauth import OAuthError, invalid_client, only
 from cryogate.broker.revoke import own_token
+from cryogate.ports.clock import Clock
+from cryogate.ports.keys import TokenSigner
 from cryogate.ports.revocations import RevocationView, Subject
 from cryogate.ports.store import AlreadyExists, Store, UnitOfWork
 from cryogate.tokens.access import AccessTokenVerifier
@@ -23,6 +25,9 @@ from cryogate.tokens.claims import ExpParams, actor_claim
 _FORM: Final = frozenset(
     {"token", "token_type_hint", "client_assertion_type", "client_assertion", "client_id"}
 )
+_TOKEN_FORM: Final = frozenset({"token", "token_type_hint"})
+TYPE: Final = "token-introspection+jwt"
+MEDIA_TYPE: Final = "application/token-introspection+jwt"
 _INACTIVE: Final = {"active": False}
 
 
@@ -35,14 +40,19 @@ class Introspection:
         clients: ClientAuthenticator,
         verifiers: tuple[AccessTokenVerifier, ...],
         view: RevocationView,
+        *,
+        signer: TokenSigner,
+        clock: Clock,
+        issuer: str,
     ) -> None:
         self._store, self._clients = store, clients
         self._verifiers, self._view = verifiers, view
+        self._signer, self._clock, self._issuer = signer, clock, issuer
 
     async def introspect(
         self, form: Mapping[str, str], endpoint: str, peer: PeerCertificate | None = None
-    ) -> dict[str, object]:
-        """The introspection response.
+    ) -> tuple[str, dict[str, object]]:
+        """Who asked, and the introspection response.
 
         Raises:
             OAuthError: the client is not authenticated, or the request is not well-formed.
@@ -57,12 +67,39 @@ class Introspection:
         except AlreadyExists:
             raise invalid_client("the assertion was used before") from None
         if not client.active:
-            return dict(_INACTIVE)
+            return client.client_id, dict(_INACTIVE)
         whose = None if client.operator is not None else client.client_id
-        token = own_token(self._verifiers, form["token"], whose)
-        if token is None:
-            return dict(_INACTIVE)
-        if self._view.revoked(Subject.of(token)) is not None:
+        return client.client_id, self._answer(form["token"], whose)
+
+    def look(self, form: Mapping[str, str]) -> dict[str, object]:
+        """The introspection response for an operator that has proven itself already.
+
+        Raises:
+            OAuthError: the request is not well-formed.
+            StaleRevocations: nobody can say now.
+        """
+        only(form, _TOKEN_FORM)
+        if not form.get("token"):
+            raise OAuthError("invalid_request", "token is missing")
+        return self._answer(form["token"], None)
+
+    async def signed(self, answer: Mapping[str, object], audience: str) -> str:
+        """The response as a JWT for ``audience``, whoever asked (RFC 9701 section 5).
+
+        Raises:
+            Unavailable: there is no key to sign with.
+        """
+        claims = {
+            "iss": self._issuer,
+            "aud": audience,
+            "iat": self._clock.now_ms() // 1000,
+            "token_introspection": answer,
+        }
+        return await self._signer.sign({"typ": TYPE}, msgspec.json.encode(claims))
+
+    def _answer(self, text: str, whose: str | None) -> dict[str, object]:
+        token = own_token(self._verifiers, text, whose)
+        if token is None or self._view.revoked(Subject.of(token)) is not None:
             return dict(_INACTIVE)
         document: dict[str, object] = {
             "active": True,
@@ -74,6 +111,7 @@ class Introspection:
             "iat": token.issued_ms // 1000,
             "exp": token.expires_ms // 1000,
             "jti": token.token_id,
+            "iss": self._issuer,
         }
         if token.actors:
             document["act"] = actor_claim(token.actors)

@@ -29,6 +29,7 @@ from cryogate.broker.oauth import OAuthError, only
 from cryogate.broker.possession import Possession, spending
 from cryogate.broker.refusals import Refusals
 from cryogate.broker.signals import Signals
+from cryogate.broker.status_list import StatusPlaces
 from cryogate.domain.agents import Agent
 from cryogate.domain.events import Event, Outcome
 from cryogate.domain.experiments import Experiment
@@ -98,13 +99,14 @@ class TokenService:
         insecure_bearer: bool = False,
         signals: Signals | None = None,
         devices: DeviceFlow | None = None,
+        places: StatusPlaces | None = None,
     ) -> None:
         if not 0 < default_ttl_s <= max_ttl_s <= details.MAX_TTL_S:
             raise ValueError("token lives are 1 to 3600 seconds, the default within the maximum")
         self._store, self._policy, self._clients = store, policy, clients
         self._clock, self._issuer = clock, issuer
         self._denials = denials
-        self._mint = Mint(store, signer, clock)
+        self._mint = Mint(store, signer, clock, places)
         self._refusals = Refusals(store, clock, signals)
         self._default_ttl_s, self._max_ttl_s = default_ttl_s, max_ttl_s
         self._possession = Possession(proofs, insecure_bearer=insecure_bearer)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cryogate.broker import details
 from cryogate.broker.device import DEVICE_CODE
+from cryogate.broker.status_list import PATH as STATUS_PATH
 from cryogate.tokens.access import ADMIN_SCOPE
 from cryogate.tokens.keys import CLIENT_ALGS, ES256
 
@@ -40,6 +41,8 @@ def metadata(
         "grant_types_supported": list(grant_types),
         "scopes_supported": [ADMIN_SCOPE],
         "authorization_details_types_supported": [details.TYPE],
+        "introspection_signing_alg_values_supported": sorted(ES256),
+        "status_list_aggregation_endpoint": issuer + STATUS_PATH,
         "dpop_signing_alg_values_supported": sorted(ES256),
     }
     if DEVICE_CODE in grant_types:

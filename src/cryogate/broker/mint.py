@@ -10,8 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import structs
+
 from cryogate.broker.authn import Client
 from cryogate.broker.oauth import OAuthError, invalid_client
+from cryogate.broker.status_list import StatusPlaces
 from cryogate.domain.errors import Unavailable
 from cryogate.domain.events import Event
 from cryogate.ports.clock import Clock
@@ -43,8 +46,10 @@ class Draft:
 class Mint:
     """Turns drafts into tokens."""
 
-    def __init__(self, store: Store, signer: TokenSigner, clock: Clock) -> None:
-        self._store, self._signer, self._clock = store, signer, clock
+    def __init__(
+        self, store: Store, signer: TokenSigner, clock: Clock, places: StatusPlaces | None = None
+    ) -> None:
+        self._store, self._signer, self._clock, self._places = store, signer, clock, places
         self._swept_ms = 0
 
     async def issue_second(
@@ -84,11 +89,10 @@ class Mint:
             OAuthError: the assertion was used before, or client or experiment changed meanwhile.
             Unavailable: not durable or not signed, so there is no token.
         """
+        claims, insert = await self._placed(draft)
         try:
             await self._store.commit(
-                UnitOfWork(
-                    (*client.uses, *draft.first, draft.insert, *self._sweep()), (draft.event,)
-                )
+                UnitOfWork((*client.uses, *draft.first, insert, *self._sweep()), (draft.event,))
             )
         except AlreadyExists as error:
             if error.guard != "assertion":
@@ -102,7 +106,17 @@ class Mint:
             raise OAuthError(
                 "unauthorized_client", "client or experiment changed meanwhile"
             ) from None
-        return await self._signer.sign({"typ": access.TYPE}, draft.claims.encode())
+        return await self._signer.sign({"typ": access.TYPE}, claims.encode())
+
+    async def _placed(self, draft: Draft) -> tuple[AccessClaims, Statement]:
+        """The token with its place in a status list, where there are lists."""
+        claims, list_id, place = draft.claims, None, None
+        if self._places is not None:
+            list_id, place = await self._places.next()
+            claims = structs.replace(claims, status=self._places.claim(list_id, place))
+        params = {**draft.insert.params, "status_list": list_id, "status_place": place}
+        insert = draft.insert
+        return claims, Statement(insert.name, params, insert.rows, insert.guard)
 
     def _sweep(self) -> tuple[Statement, ...]:
         now_ms = self._clock.now_ms()

@@ -168,6 +168,11 @@ class FollowedRevocations(RevocationView):
                 log.exception("a follower of revocations failed")
 
     @property
+    def version(self) -> int:
+        """Changes whenever something more is revoked."""
+        return self._learned
+
+    @property
     def enforced_seq(self) -> int:
         """Up to which revocation the feed has been read."""
         return self._cursor

@@ -16,7 +16,7 @@ from cryogate.client.client import decode
 from cryogate.client.errors import Unavailable
 from cryogate.client.identity import Identity
 from cryogate.client.messages import Call, Reply, origin_of
-from cryogate.client.protocol import Session
+from cryogate.client.protocol import Session, Token
 from cryogate.client.transport import ClientTls, Transport
 from cryogate.domain.errors import Malformed
 
@@ -74,6 +74,10 @@ class Operator:
         return self._transport.drive(
             self._session.converse(Call(method, target, body, repeatable=method == "GET"))
         )
+
+    def token(self) -> Token:
+        """The token in hand, fetched or renewed when need be."""
+        return self._transport.drive(self._session.authorize())
 
     def close(self) -> None:
         """Close the connections."""

@@ -61,6 +61,7 @@ class ForOperators:
     handler: OperatorHandler
 
 
+_HOT = frozenset({"/v1/jobs", "/v1/jobs/{id}", "/oauth2/token", "/oauth2/introspect"})
 Endpoint = Public | ForAgents | ForOperators
 
 
@@ -72,7 +73,9 @@ def routes(endpoints: Sequence[Endpoint], auth: ResourceAuth) -> list[Route]:
         if endpoint.method in methods:
             raise ValueError(f"{endpoint.method} {endpoint.path} is declared twice")
         methods[endpoint.method] = _guarded(endpoint, auth)
-    return [_route(path, methods) for path, methods in by_path.items()]
+    # The router tries one path after the other, so those that are asked for all day stand first.
+    paths = sorted(by_path, key=lambda path: path not in _HOT)
+    return [_route(path, by_path[path]) for path in paths]
 
 
 def _route(path: str, methods: dict[str, PublicHandler]) -> Route:

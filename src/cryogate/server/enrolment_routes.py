@@ -24,7 +24,7 @@ from cryogate.domain.errors import Malformed
 from cryogate.ports.audit import rfc3339
 from cryogate.server.bodies import read_json
 from cryogate.server.endpoints import Endpoint, ForOperators, OperatorRole, Public
-from cryogate.server.oauth_routes import read_oauth_form, refusal
+from cryogate.server.oauth_forms import read_oauth_form, refused
 from cryogate.server.registry_routes import agent_view
 from cryogate.server.replies import actor, query, reply
 
@@ -94,7 +94,7 @@ class EnrolmentRoutes:
                 await read_oauth_form(request), _proof(request), self._issuer + ENROL_PATH
             )
         except OAuthError as error:
-            return refusal(error)
+            return refused(error)
         return reply({"client_id": done.agent_id, "kid": done.key.kid}, 201)
 
     async def rotate(self, request: Request) -> Response:
@@ -104,7 +104,7 @@ class EnrolmentRoutes:
                 await read_oauth_form(request), _proof(request), self._issuer + ROTATE_PATH
             )
         except OAuthError as error:
-            return refusal(error)
+            return refused(error)
         return reply({"client_id": client_id, "kid": key.kid})
 
     async def start(self, request: Request) -> Response:
@@ -115,7 +115,7 @@ class EnrolmentRoutes:
                 await read_oauth_form(request), _proof(request), self._issuer + DEVICE_PATH, address
             )
         except OAuthError as error:
-            return refusal(error)
+            return refused(error)
         return reply(answer)
 
     async def page(self, request: Request) -> Response:

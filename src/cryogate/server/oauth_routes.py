@@ -9,11 +9,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cryogate.broker.introspect import Introspection
 from cryogate.broker.issue import TokenService
 from cryogate.broker.keys import KeyRing
 from cryogate.broker.metadata import metadata
-from cryogate.broker.oauth import MAX_FORM_BYTES, OAuthError, read_form
+from cryogate.broker.oauth import OAuthError
 from cryogate.broker.replicas import ReplicaInfo, Replicas
 from cryogate.broker.revoke import RevocationService
 from cryogate.domain.agents import Operator
@@ -23,12 +22,12 @@ from cryogate.ports.audit import rfc3339
 from cryogate.ports.clock import Clock
 from cryogate.ports.revocations import RevokedKind
 from cryogate.ports.store import ReadStore, Row
-from cryogate.server.bodies import read_body, read_json
+from cryogate.server.bodies import read_json
 from cryogate.server.endpoints import Endpoint, ForOperators, OperatorRole, Public
+from cryogate.server.oauth_forms import read_oauth_form, refused
 from cryogate.server.peers import PeerCertificates
 from cryogate.server.replies import actor, query, reply, whole_number
 
-_FORM = "application/x-www-form-urlencoded"
 _PAGE = 100
 _MAX_BODY = 16 << 10
 
@@ -49,7 +48,6 @@ class OAuthRoutes:
         *,
         tokens: TokenService,
         revocations: RevocationService,
-        introspection: Introspection,
         keys: KeyRing,
         store: ReadStore,
         clock: Clock,
@@ -61,7 +59,6 @@ class OAuthRoutes:
         self._tokens = tokens
         self._replicas = replicas
         self._revocations = revocations
-        self._introspection = introspection
         self._keys = keys
         self._store = store
         self._clock = clock
@@ -75,7 +72,6 @@ class OAuthRoutes:
         return (
             Public("POST", "/oauth2/token", self.token),
             Public("POST", "/oauth2/revoke", self.revoke_own),
-            Public("POST", "/oauth2/introspect", self.introspect),
             Public("GET", "/.well-known/jwks.json", self.jwks),
             Public("GET", "/.well-known/oauth-authorization-server", self.metadata),
             ForOperators("GET", "/admin/v1/revocations", look, self.list_revocations),
@@ -102,7 +98,7 @@ class OAuthRoutes:
                 self._peers.of(request.scope),
             )
         except OAuthError as error:
-            return refusal(error)
+            return refused(error)
         return reply(answer)
 
     async def revoke_own(self, request: Request) -> Response:
@@ -114,20 +110,8 @@ class OAuthRoutes:
                 self._peers.of(request.scope),
             )
         except OAuthError as error:
-            return refusal(error)
+            return refused(error)
         return Response(status_code=200, headers={"cache-control": "no-store"})
-
-    async def introspect(self, request: Request) -> Response:
-        """RFC 7662, for the token's own client and for operators."""
-        try:
-            answer = await self._introspection.introspect(
-                await read_oauth_form(request),
-                f"{self._issuer}/oauth2/introspect",
-                self._peers.of(request.scope),
-            )
-        except OAuthError as error:
-            return refusal(error)
-        return reply(answer)
 
     async def jwks(self, request: Request) -> Response:
         """RFC 7517: the keys that verify access tokens."""
@@ -206,19 +190,6 @@ class OAuthRoutes:
         """A new signing key; the old one is served until its last token has expired."""
         await self._keys.rotate(actor(operator))
         return reply({"items": list(self._keys.public_jwks().values()), "next": None}, 201)
-
-
-async def read_oauth_form(request: Request) -> dict[str, str]:
-    """The form of a request to an OAuth endpoint."""
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media != _FORM:
-        raise OAuthError("invalid_request", f"send the request as {_FORM}")
-    return read_form(await read_body(request, MAX_FORM_BYTES))
-
-
-def refusal(error: OAuthError) -> Response:
-    """An OAuth error as it is sent."""
-    return reply(error.document(), error.status, error.headers())
 
 
 def _revocation(row: Row) -> dict[str, Any]:

@@ -106,6 +106,19 @@ class Actor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     act: Actor | None = None
 
 
+class StatusPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A place in a status list, and where the list is (draft-ietf-oauth-status-list)."""
+
+    idx: Count
+    uri: Text
+
+
+class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``status``: where a verifier that is offline finds out whether the token was revoked."""
+
+    status_list: StatusPlace
+
+
 class AccessClaims(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
 ):
@@ -129,6 +142,7 @@ class AccessClaims(
     exp_params: ExpParams | None = None
     act: Actor | None = None
     parents: Parents = ()
+    status: Status | None = None
 
     def actors(self) -> tuple[str, ...]:
         """Who is named in ``act``, the one that acts now first; nobody unless delegated."""

@@ -20,11 +20,13 @@ from cryogate.broker.registry import Registry
 from cryogate.broker.replicas import Replicas
 from cryogate.broker.revocation_view import FollowedRevocations
 from cryogate.broker.revoke import RevocationService
+from cryogate.broker.status_list import StatusLists, StatusPlaces
 from cryogate.broker.watched_clients import WatchedClients
 from cryogate.config import Config, ConfigError
 from cryogate.outbound.addresses import networks
 from cryogate.server.endpoints import Endpoint
 from cryogate.server.enrolment_routes import EnrolmentRoutes
+from cryogate.server.introspection_routes import IntrospectionRoutes
 from cryogate.server.oauth_routes import OAuthRoutes
 from cryogate.server.peers import PeerCertificates
 from cryogate.server.registry_routes import RegistryRoutes
@@ -122,6 +124,7 @@ class Identity:
                 default_ttl_s=config.tokens.default_ttl_s,
                 max_ttl_s=config.tokens.max_ttl_s,
                 signals=watch.signals,
+                places=StatusPlaces(store, clock, base_url),
                 view=self.revocations,
                 tokens=verifiers[0],
                 max_depth=config.tokens.max_delegation_depth,
@@ -131,7 +134,6 @@ class Identity:
             revocations=RevocationService(
                 store, self.revocations, clock, clients, verifiers, self.replicas
             ),
-            introspection=Introspection(store, clients, verifiers, self.revocations),
             keys=keys,
             store=store,
             clock=clock,
@@ -139,6 +141,21 @@ class Identity:
             peers=peers,
             tls_methods=_tls_methods(config),
             replicas=self.replicas,
+        )
+        self._introspection_routes = IntrospectionRoutes(
+            Introspection(
+                store,
+                clients,
+                verifiers,
+                self.revocations,
+                signer=keys,
+                clock=clock,
+                issuer=base_url,
+            ),
+            StatusLists(store, keys, self.revocations, clock, base_url),
+            self.auth,
+            peers,
+            base_url,
         )
         self._registry_routes = RegistryRoutes(
             self.registry,
@@ -151,6 +168,7 @@ class Identity:
         return (
             *self._enrolment.endpoints(),
             *self._oauth.endpoints(),
+            *self._introspection_routes.endpoints(),
             *self._registry_routes.endpoints(),
         )
 

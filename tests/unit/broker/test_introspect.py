@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from tests.support.broker import ISSUER, World
 
 from cryogate.broker.metadata import metadata
 from cryogate.broker.oauth import OAuthError, read_form
 from cryogate.ports.revocations import RevokedKind, StaleRevocations
+from cryogate.tokens import jws
 from cryogate.tokens.assertion import ASSERTION_TYPE
-from cryogate.tokens.keys import generate
+from cryogate.tokens.errors import WrongToken
+from cryogate.tokens.keys import generate, load_public
 
 ENDPOINT = ISSUER + "/oauth2/introspect"
 
@@ -20,7 +24,8 @@ async def _ask(world: World, token: str, assertion: str | None = None) -> dict[s
         "client_assertion_type": ASSERTION_TYPE,
         "client_assertion": assertion or world.assertion(),
     }
-    return await world.introspection.introspect(form, ENDPOINT)
+    _, answer = await world.introspection.introspect(form, ENDPOINT)
+    return answer
 
 
 def _root(world: World) -> str:
@@ -109,3 +114,29 @@ def test_a_form_is_read_once_and_errors_are_printable() -> None:
     error = OAuthError("invalid_request", 'say "\\\u2028\n')
     assert error.document()["error_description"] == "say '''''"[: len("say '''''") - 1]
     assert error.headers()["cache-control"] == "no-store"
+
+
+@pytest.mark.attack("T2")
+async def test_a_signed_answer_is_for_who_asked_and_is_no_access_token(world: World) -> None:
+    token = (await world.token()).access_token
+    answer = await _ask(world, token)
+    text = await world.introspection.signed(answer, "a1")
+    header, parts = jws.parse(text)
+    assert header.typ == "token-introspection+jwt"
+    key = load_public(world.ring.public_jwks()[header.kid or ""])
+    claims = json.loads(parts.verify(header, key, {"ES256"}))
+    assert claims["iss"] == ISSUER
+    assert claims["aud"] == "a1"
+    assert claims["token_introspection"] == json.loads(json.dumps(answer))
+    assert not {"sub", "exp"} & claims.keys()  # RFC 9701 section 5: it must not pass for a token
+    with pytest.raises(WrongToken):
+        world.gateway.verify(text)
+
+
+async def test_an_operators_token_asks_without_a_write(world: World) -> None:
+    token = (await world.token()).access_token
+    assert world.introspection.look({"token": token})["active"] is True
+    assert world.introspection.look({"token": "x"}) == {"active": False}
+    for form in ({}, {"token": ""}, {"token": token, "client_id": "a1"}):
+        with pytest.raises(OAuthError):
+            world.introspection.look(form)

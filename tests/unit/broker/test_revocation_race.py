@@ -27,6 +27,8 @@ async def _half_done(world: World, dsn: str) -> AsyncIterator[asyncpg.Connection
         "token_id": "tok_other", "client_id": "a1", "client_kid": world.agent_key.kid,
         "experiment_id": "e1", "issued_ms": now_ms + AHEAD_MS, "expires_ms": now_ms + 300_000,
         "confirmation": "c", "exp_params": "{}", "now_ms": now_ms, "policy_digest": "",
+        "status_list": None,
+        "status_place": None,
         "max_jobs": 1, "max_total_shots": 1, "max_cost_cents": 1,
     }  # fmt: skip
     insert = Statements(Dialect.POSTGRES).get("token_insert")

@@ -306,7 +306,8 @@ async def test_a_key_removed_during_an_issue_leaves_no_token(world: World) -> No
     row: dict[str, SqlValue] = {
         "token_id": "t", "client_id": "a1", "client_kid": client.kid, "experiment_id": "e1",
         "issued_ms": 1, "expires_ms": 2, "confirmation": "c", "exp_params": "{}", "now_ms": 1,
-        "policy_digest": "", "max_jobs": 1, "max_total_shots": 1, "max_cost_cents": 1,
+        "policy_digest": "", "status_list": None,
+        "status_place": None, "max_jobs": 1, "max_total_shots": 1, "max_cost_cents": 1,
     }  # fmt: skip
     with pytest.raises(GuardFailed):
         await world.store.commit(UnitOfWork((*client.uses, Statement("token_insert", row))))

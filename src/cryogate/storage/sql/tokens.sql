@@ -34,9 +34,10 @@ DELETE FROM federated_uses WHERE digest IN (
 -- name: token_insert [sqlite]
 INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
                     exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
-                    used_jobs, used_shots, used_cents, client_kid)
+                    used_jobs, used_shots, used_cents, client_kid, status_list, status_place)
 SELECT :token_id, a.agent_id, a.owner, e.experiment_id, :issued_ms, :expires_ms, :confirmation,
-       :exp_params, :policy_digest, :max_jobs, :max_total_shots, :max_cost_cents, 0, 0, 0, k.kid
+       :exp_params, :policy_digest, :max_jobs, :max_total_shots, :max_cost_cents, 0, 0, 0, k.kid,
+       :status_list, :status_place
 FROM agents a, client_keys k, experiments e
 WHERE a.agent_id = :client_id AND a.active = 1
   AND k.client_id = a.agent_id AND k.kid = :client_kid
@@ -46,9 +47,10 @@ WHERE a.agent_id = :client_id AND a.active = 1
 -- name: token_insert [postgres]
 INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
                     exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
-                    used_jobs, used_shots, used_cents, client_kid)
+                    used_jobs, used_shots, used_cents, client_kid, status_list, status_place)
 SELECT :token_id, a.agent_id, a.owner, e.experiment_id, :issued_ms, :expires_ms, :confirmation,
-       :exp_params, :policy_digest, :max_jobs, :max_total_shots, :max_cost_cents, 0, 0, 0, k.kid
+       :exp_params, :policy_digest, :max_jobs, :max_total_shots, :max_cost_cents, 0, 0, 0, k.kid,
+       :status_list, :status_place
 FROM agents a, client_keys k, experiments e
 WHERE a.agent_id = :client_id AND a.active = 1
   AND k.client_id = a.agent_id AND k.kid = :client_kid
@@ -61,10 +63,11 @@ FOR SHARE
 -- name: delegated_token_insert [sqlite]
 INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
                     exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
-                    used_jobs, used_shots, used_cents, client_kid, parent_token_id)
+                    used_jobs, used_shots, used_cents, client_kid, status_list, status_place,
+                    parent_token_id)
 SELECT :token_id, a.agent_id, a.owner, e.experiment_id, :issued_ms, :expires_ms, :confirmation,
        :exp_params, :policy_digest, :max_jobs, :max_total_shots, :max_cost_cents, 0, 0, 0, k.kid,
-       p.token_id
+       :status_list, :status_place, p.token_id
 FROM agents a, client_keys k, experiments e, tokens p, agents d
 WHERE a.agent_id = :client_id AND a.active = 1
   AND k.client_id = a.agent_id AND k.kid = :client_kid
@@ -87,10 +90,11 @@ WHERE a.agent_id = :client_id AND a.active = 1
 -- name: delegated_token_insert [postgres]
 INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
                     exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
-                    used_jobs, used_shots, used_cents, client_kid, parent_token_id)
+                    used_jobs, used_shots, used_cents, client_kid, status_list, status_place,
+                    parent_token_id)
 SELECT :token_id, a.agent_id, a.owner, e.experiment_id, :issued_ms, :expires_ms, :confirmation,
        :exp_params, :policy_digest, :max_jobs, :max_total_shots, :max_cost_cents, 0, 0, 0, k.kid,
-       p.token_id
+       :status_list, :status_place, p.token_id
 FROM agents a, client_keys k, experiments e, tokens p, agents d
 WHERE a.agent_id = :client_id AND a.active = 1
   AND k.client_id = a.agent_id AND k.kid = :client_kid
@@ -114,9 +118,10 @@ FOR SHARE
 -- name: operator_token_insert [sqlite]
 INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
                     exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
-                    used_jobs, used_shots, used_cents, client_kid)
+                    used_jobs, used_shots, used_cents, client_kid, status_list, status_place)
 SELECT :token_id, k.client_id, o.operator_id, '', :issued_ms, :expires_ms, :confirmation,
-       '{}', '', 0, 0, 0, 0, 0, 0, k.kid
+       '{}', '', 0, 0, 0, 0, 0, 0, k.kid,
+       :status_list, :status_place
 FROM operators o, client_keys k
 WHERE o.operator_id = :operator_id AND o.active = 1
   AND k.client_id = :client_id AND k.kid = :client_kid
@@ -124,9 +129,10 @@ WHERE o.operator_id = :operator_id AND o.active = 1
 -- name: operator_token_insert [postgres]
 INSERT INTO tokens (token_id, agent_id, owner, experiment_id, issued_ms, expires_ms, confirmation,
                     exp_params, policy_digest, max_jobs, max_total_shots, max_cost_cents,
-                    used_jobs, used_shots, used_cents, client_kid)
+                    used_jobs, used_shots, used_cents, client_kid, status_list, status_place)
 SELECT :token_id, k.client_id, o.operator_id, '', :issued_ms, :expires_ms, :confirmation,
-       '{}', '', 0, 0, 0, 0, 0, 0, k.kid
+       '{}', '', 0, 0, 0, 0, 0, 0, k.kid,
+       :status_list, :status_place
 FROM operators o, client_keys k
 WHERE o.operator_id = :operator_id AND o.active = 1
   AND k.client_id = :client_id AND k.kid = :client_kid
