@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -12,6 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 from tests.support.broker import ISSUER, TOKEN_URL, World, postgres_world, sqlite_world
+from tests.support.governance import PAYER
 
 from cryogate.broker.exchange import ACCESS_TOKEN, GRANT_TYPE, JWT
 from cryogate.broker.issue import TokenResponse
@@ -346,16 +348,19 @@ async def test_work_split_over_sub_agents_meets_the_parents_cap(world: World) ->
     for child in ("a2", "a3", "a4"):
         asked = {**bounds, "max_shots": 40, "max_total_shots": 40}
         children.append((await delegate(world, parent, child, asked=asked)).access_token)
-    ledger = SqlLedger(world.store)
+    ledger, numbers = SqlLedger(world.store), itertools.count()
+    await ledger.refresh()
 
     def hold(token: str, shots: int, cents: int = 3) -> Hold:
         verified = world.gateway.verify(token)
-        return Hold("j", "e1", verified.token_id, None, Money(cents, "USD"), shots,
+        job = f"j{next(numbers)}"
+        return Hold(job, "e1", verified.token_id, None, Money(cents, "USD"), shots,
                     verified.ancestors)  # fmt: skip
 
     async def reserve(one: Hold) -> str:
         try:
-            await world.store.commit(UnitOfWork(ledger.reserve(one, world.clock.now_ms())))
+            reservation = ledger.reserve(one, PAYER, world.clock.now_ms())
+            await world.store.commit(UnitOfWork(reservation))
         except GuardFailed as failed:
             return failed.guard
         return "held"
@@ -363,7 +368,7 @@ async def test_work_split_over_sub_agents_meets_the_parents_cap(world: World) ->
     outcomes = await asyncio.gather(*(reserve(hold(c, 40)) for c in children))
     assert sorted(outcomes) == [PARENT, "held", "held"]
     refused = hold(children[outcomes.index(PARENT)], 40)
-    [violation] = await ledger.explain(PARENT, refused)
+    [violation] = await ledger.explain(PARENT, refused, PAYER, 0)
     assert (violation.limit, violation.allowed, violation.actual) == ("max_total_shots", 100, 120)
     assert await reserve(hold(parent, 21)) == TOKEN
     assert await reserve(hold(parent, 20)) == "held"
@@ -386,8 +391,9 @@ async def test_a_sub_agent_of_a_sub_agent_is_charged_to_all(small: World) -> Non
         (await delegate(small, child, "a3", by="a2", asked=asked)).access_token
     )
     ledger = SqlLedger(small.store)
+    await ledger.refresh()
     one = Hold("j", "e1", verified.token_id, None, Money(5, "USD"), 50, verified.ancestors)
-    await small.store.commit(UnitOfWork(ledger.reserve(one, 0)))
+    await small.store.commit(UnitOfWork(ledger.reserve(one, PAYER, 0)))
     for token_id in (verified.token_id, *verified.ancestors):
         row = await small.store.fetch_one("token_allowance", {"token_id": token_id})
         assert row is not None

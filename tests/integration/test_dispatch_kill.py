@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.support.dispatch_child import COST_CENTS, JOBS
-from tests.support.governance import ROWS, World, hold_of
+from tests.support.governance import PAYER, ROWS, World, hold_of
 
 from cryogate.circuits import Format, parse_flat
 from cryogate.ports.store import Statement, UnitOfWork
@@ -53,10 +53,10 @@ async def prepare(directory: Path) -> None:
                 "program": PROGRAM.to_bytes().decode("ascii"), "facts": "{}", "results": "raw",
                 "currency": "USD", "cost_bound_cents": BOUND_CENTS, "policy_digest": "d",
                 "approval_id": None, "idempotency_key": None, "request_sha256": "r",
-                "metadata": "{}", "now_ms": 1000,
+                "metadata": "{}", "price_currency": "", "rate": "", "now_ms": 1000,
             },
         )  # fmt: skip
-        await store.commit(UnitOfWork((accept, *w.ledger.reserve(hold, 1000))))
+        await store.commit(UnitOfWork((accept, *w.ledger.reserve(hold, PAYER, 1000))))
     await store.close()
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from cryogate.domain.approvals import Terms
+from cryogate.domain.decisions import Violation
 from cryogate.domain.money import Money
 from cryogate.governance.approval_desk import ApprovalDesk
 from cryogate.governance.approvals import ApprovalRules, SqlApprovals
 from cryogate.governance.budget_admin import BudgetAdmin
 from cryogate.governance.budgets import SqlLedger
 from cryogate.governance.experiments import ExperimentAdmin
-from cryogate.ports.budgets import BudgetView, Hold
+from cryogate.ports.budgets import BudgetView, Hold, Payer
 from cryogate.ports.store import Row, SqlValue, Statement, Store, UnitOfWork
 from cryogate.storage import PostgresStore, SqliteStore
 from cryogate.storage.statements import SQL_DIR
@@ -24,6 +25,7 @@ from cryogate.testing.clock import FakeClock
 ROWS = Path(__file__).parent / "governance_sql"
 OWNER = "alice@example.com"
 SHA = "ab" * 32
+PAYER = Payer("a1", OWNER, "cc", "local:null")
 
 
 class World:
@@ -49,7 +51,7 @@ class World:
         now_ms = self.clock.now_ms()
         await self.run(
             "insert_experiment",
-            experiment_id="e1", purpose="p", classification="poc", owner=OWNER, cost_center="",
+            experiment_id="e1", purpose="p", classification="poc", owner=OWNER, cost_center="cc",
             opens_ms=0, closes_ms=now_ms + 10**9, allowed_agents='["a1"]',
             allowed_backends='["local:null"]', release="raw", created_ms=0,
         )  # fmt: skip
@@ -57,6 +59,12 @@ class World:
             "insert_budget",
             experiment_id="e1", currency="USD", limit_cents=cents, limit_shots=shots,
         )  # fmt: skip
+        await self.run(
+            "post_grant",
+            ref="g1", period=197001, now_ms=0, experiment_id="e1", currency="USD", cents=cents,
+            shots=shots, note="",
+        )  # fmt: skip
+        await self.ledger.refresh()
         await self.run("governance_test_agent", agent_id="a1", owner=OWNER, active=1)
         for operator_id in ("bob", "alice", "late", *(f"o{n}" for n in range(10))):
             await self.operator(operator_id)
@@ -104,7 +112,7 @@ class World:
 
     async def reserve(self, hold: Hold) -> None:
         """Reserve and insert the job, as the gateway does: one unit of work."""
-        await self.commit(*self.ledger.reserve(hold, self.clock.now_ms()), self.job(hold))
+        await self.commit(*self.ledger.reserve(hold, PAYER, self.clock.now_ms()), self.job(hold))
 
     async def park(self, hold: Hold, terms: Terms | None = None) -> str:
         """A parked job with its open request; the request's id."""
@@ -112,10 +120,13 @@ class World:
         approval_id, statements, events = self.approvals.open(
             terms or terms_of(hold), hold.job_id, OWNER, "costly", now_ms
         )
-        reserve = self.ledger.reserve(hold, now_ms)
+        reserve = self.ledger.reserve(hold, PAYER, now_ms)
         job = self.job(hold, state="parked", approval_id=approval_id)
         await self.store.commit(UnitOfWork((*reserve, job, *statements), events))
         return approval_id
+
+    async def explain(self, guard: str, hold: Hold) -> tuple[Violation, ...]:
+        return await self.ledger.explain(guard, hold, PAYER, self.clock.now_ms())
 
     async def budget(self) -> BudgetView:
         view = await self.ledger.view("e1")

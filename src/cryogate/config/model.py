@@ -7,6 +7,7 @@ from pathlib import Path
 from cryogate.config.sections import (
     Approvals,
     Audit,
+    Budgets,
     Circuits,
     Clients,
     Limits,
@@ -34,6 +35,7 @@ class Config(Section, frozen=True, kw_only=True):
     approvals: Approvals = Approvals()
     notify: Notify = Notify()
     prices: Prices = Prices()
+    budgets: Budgets = Budgets()
     audit: Audit = Audit()
     revocations: Revocations = Revocations()
     limits: Limits = Limits()

@@ -130,9 +130,20 @@ class Notify(Section, frozen=True, kw_only=True):
 
 
 class Prices(Section, frozen=True, kw_only=True):
-    """An own price book file. Empty: the shipped one."""
+    """An own price book file (empty: the shipped one), and how old its entries may get.
+
+    An older price is refused, or needs a person's approval for every job.
+    """
 
     book: str = ""
+    max_age_days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 365
+    stale: Literal["refuse", "approve"] = "approve"
+
+
+class Budgets(Section, frozen=True, kw_only=True):
+    """What a bill above its bound does: block every budget it was charged to, or only alarm."""
+
+    on_overrun: Literal["block", "alarm"] = "block"
 
 
 class Audit(Section, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ _MINTED = re.compile(r"[a-z]{3}_[0-9a-hjkmnp-tv-z]{26}", re.ASCII)
 _BACKEND = re.compile(r"[a-z][a-z0-9]{0,15}:[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 
 TOKEN, SESSION, JOB, APPROVAL = "tok", "ses", "job", "apr"
+BUDGET, GRANT, CORRECTION = "bud", "grt", "cor"
 
 
 _PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)

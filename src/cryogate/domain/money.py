@@ -43,3 +43,32 @@ class Money:
     def __str__(self) -> str:
         sign, cents = ("-", -self.cents) if self.cents < 0 else ("", self.cents)
         return f"{sign}{cents // 100}.{cents % 100:02d} {self.currency}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many minor units of one currency one minor unit of another is: ``num / den``.
+
+    Raises:
+        ValueError: not a fraction of two whole numbers from 1 to `MAX_RATE_PART`.
+    """
+
+    num: int = 1
+    den: int = 1
+
+    def __post_init__(self) -> None:
+        for part in (self.num, self.den):
+            if type(part) is not int or not 1 <= part <= MAX_RATE_PART:
+                raise ValueError(f"a rate is a fraction of numbers from 1 to {MAX_RATE_PART}")
+
+    def up(self, cents: int) -> int:
+        """``cents`` converted and rounded up: a bound must never come out too small."""
+        return -(-cents * self.num // self.den)
+
+    def __str__(self) -> str:
+        return str(self.num) if self.den == 1 else f"{self.num}/{self.den}"
+
+
+#: So that a remainder times a numerator fits 64 bits, wherever it is computed.
+MAX_RATE_PART = 10**9
+SAME = Rate()

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from cryogate.circuits import Facts, Program
 from cryogate.domain.agents import Agent
-from cryogate.domain.decisions import Decision
+from cryogate.domain.decisions import Decision, Obligation
 from cryogate.domain.experiments import Experiment
 from cryogate.gateway.caller import Caller
 from cryogate.gateway.requests import EstimateRequest
-from cryogate.ports.budgets import BudgetView
+from cryogate.ports.budgets import BudgetView, Payer
 from cryogate.ports.policy import Action, Question
 from cryogate.ports.pricing import Quote
 from cryogate.ports.provider import Backend
@@ -59,6 +59,7 @@ class Case:
     facts: Facts | None = None
     quote: Quote | None = None
     question: Question | None = None
+    obligations: list[Obligation] = field(default_factory=list)
     decision: Decision | None = field(default=None)
 
 
@@ -67,3 +68,21 @@ def known(value: T | None, what: str) -> T:
     if value is None:
         raise RuntimeError(f"checks are out of order: {what} is not known yet")
     return value
+
+
+def payer_of(case: Case) -> Payer:
+    """Who is charged for the case's job, beside its experiment, token and session."""
+    standing = case.standing
+    return Payer(
+        standing.agent.agent_id,
+        case.caller.owner,
+        standing.experiment.cost_center,
+        case.request.backend,
+    )
+
+
+def price_of(quote: Quote) -> dict[str, str]:
+    """What a bill of the vendor has to be converted by; empty where it is in the same currency."""
+    if quote.price is None or quote.price.currency == quote.bound.currency:
+        return {"price_currency": "", "rate": ""}
+    return {"price_currency": quote.price.currency, "rate": f"{quote.rate.num}/{quote.rate.den}"}

@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import msgspec
 
 from cryogate.domain.errors import CryogateError, Unavailable
+from cryogate.domain.events import Event
 from cryogate.domain.jobs import JobState
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch_batch import Batcher
@@ -68,6 +69,7 @@ class Dispatcher:
         replica_id: str,
         limits: DispatchLimits | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        told: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self._limits = limits = limits or DispatchLimits()
         self._prefix = f"{replica_id}/"
@@ -86,6 +88,7 @@ class Dispatcher:
             batcher=Batcher(store, most=limits.batch),
             sleep=sleep,
             wake_in=self._wake_in,
+            told=told,
         )
         self._hands: dict[str, Hand] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}

@@ -180,6 +180,7 @@ class Desk:
     batcher: Batcher
     sleep: Callable[[float], Awaitable[None]]
     wake_in: Callable[[int], None]
+    told: Callable[[Event], None] = lambda event: None
     random: random.Random = field(default_factory=random.SystemRandom)
     programs: dict[str, Program] = field(default_factory=dict)
 
@@ -221,6 +222,8 @@ class Desk:
                 log.warning("the store is away; a finished move waits", exc_info=attempt == 1)
                 await self.pause(self.retry_ms(attempt))
             else:
+                for event in work.events[1:]:  # what a move adds to its own event: money to look at
+                    self.told(event)
                 return
 
     def fenced(self, job: Job, name: str, guard: str, **params: str | int | None) -> Statement:

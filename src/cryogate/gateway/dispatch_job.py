@@ -39,6 +39,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     vendor_id: str | None
     failure: str | None
     claim_fence: int
+    price_currency: str
+    rate: str
     updated_ms: int
 
     @property

@@ -6,7 +6,6 @@ Numbered as in ``docs/life-of-a-request.md``: (1) to (5) are `Pipeline`, (6) and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 
 import msgspec
 
@@ -16,8 +15,10 @@ from cryogate.domain.events import Event, Outcome
 from cryogate.domain.experiments import Release
 from cryogate.domain.ids import JOB, is_minted, new_id
 from cryogate.domain.jobs import JobState
+from cryogate.gateway.accepting import Acceptance, Acceptor
 from cryogate.gateway.caller import Caller
-from cryogate.gateway.case import Case, known
+from cryogate.gateway.case import Case, known, payer_of, price_of
+from cryogate.gateway.estimates import estimate_view, facts_view
 from cryogate.gateway.pipeline import Pipeline
 from cryogate.gateway.refusals import JobRefusals
 from cryogate.gateway.requests import EstimateRequest, JobRequest
@@ -25,14 +26,12 @@ from cryogate.gateway.standing import read_standing, text
 from cryogate.gateway.verdicts import refusal_of, terms_of
 from cryogate.gateway.views import (
     EstimateView,
-    FactsView,
     JobPage,
     JobView,
-    ViolationView,
     job_view,
 )
 from cryogate.ports.approvals import Approvals
-from cryogate.ports.budgets import Hold, Ledger
+from cryogate.ports.budgets import Hold, Ledger, Payer
 from cryogate.ports.clock import Clock
 from cryogate.ports.policy import Action
 from cryogate.ports.provider import Backend
@@ -43,7 +42,6 @@ from cryogate.ports.store import (
     SqlValue,
     Statement,
     Store,
-    UnitOfWork,
 )
 
 _NEWEST = 2**62
@@ -59,6 +57,7 @@ class JobService:
         clock: Clock,
         pipeline: Pipeline,
         ledger: Ledger,
+        acceptor: Acceptor,
         approvals: Approvals,
         revocations: RevocationView,
         devices: Callable[[], Mapping[str, Backend]],
@@ -69,6 +68,7 @@ class JobService:
         self._clock = clock
         self._pipeline = pipeline
         self._ledger = ledger
+        self._acceptor = acceptor
         self._approvals = approvals
         self._revocations = revocations
         self._devices = devices
@@ -97,7 +97,7 @@ class JobService:
     async def estimate(self, caller: Caller, request: EstimateRequest) -> EstimateView:
         """What `submit` would say, and what it would cost. Reserves and spends nothing."""
         case, decision = await self._judge(caller, request, "job:estimate")
-        return _estimate(case, decision)
+        return estimate_view(case, decision)
 
     async def job(self, caller: Caller, job_id: str) -> JobView:
         """One of the caller's jobs.
@@ -143,6 +143,7 @@ class JobService:
     ) -> tuple[Case, Decision]:
         now_ms = self._clock.now_ms()
         standing = await read_standing(self._store, caller, request.session_id)
+        await self._ledger.know(standing.budget.epoch)
         if request.session_id is not None and self._revocations.revoked(
             caller.subject(request.session_id)
         ):
@@ -217,6 +218,7 @@ class JobService:
                 "idempotency_key": request.idempotency_key,
                 "request_sha256": digest,
                 "metadata": msgspec.json.encode(request.metadata).decode(),
+                **price_of(quote),
                 "now_ms": now_ms,
             },
             guard="job.live",
@@ -230,9 +232,10 @@ class JobService:
             job_id=job_id,
             approval_id=approval_id,
         )
-        work = UnitOfWork((accept, *self._ledger.reserve(hold, now_ms), *extra), (intent, *events))
+        payer = payer_of(case)
+        accepted = Acceptance(accept, hold, payer, now_ms, (intent, *events), extra)
         try:
-            await self._store.commit(work)
+            await self._acceptor.commit(accepted)
         except AlreadyExists:
             if request.idempotency_key is None:
                 raise
@@ -241,7 +244,7 @@ class JobService:
                 raise
             return earlier, False
         except GuardFailed as failed:
-            raise await self._guard_refusal(case, hold, failed) from failed
+            raise await self._guard_refusal(case, hold, payer, failed) from failed
         if approval_id is not None:
             if state is JobState.QUEUED:
                 self._accepted()
@@ -251,9 +254,11 @@ class JobService:
         row = {**accept.params, **_ACCEPTED, "created_ms": now_ms, "updated_ms": now_ms}
         return job_view(row), True
 
-    async def _guard_refusal(self, case: Case, hold: Hold, failed: GuardFailed) -> Refused:
+    async def _guard_refusal(
+        self, case: Case, hold: Hold, payer: Payer, failed: GuardFailed
+    ) -> Refused:
         violations = self._approvals.explain(failed.guard) or await self._ledger.explain(
-            failed.guard, hold
+            failed.guard, hold, payer, case.now_ms
         )
         reasons = tuple(v.limit for v in violations) or (failed.guard,)
         await self._record_refusal(case, reasons, "")
@@ -329,48 +334,4 @@ def _event(
         decision_reasons=reasons,
         approval_id=approval_id,
         actor_chain=caller.actor_chain or None,
-    )
-
-
-def facts_view(case: Case) -> FactsView:
-    """The facts of the case's circuit, for storing and showing."""
-    facts = known(case.facts, "facts")
-    return FactsView(
-        qubits=facts.qubits,
-        used_qubits=facts.used_qubits,
-        clbits=facts.clbits,
-        gates=facts.gates,
-        gate_counts=dict(facts.gate_counts),
-        one_qubit_gates=facts.one_qubit_gates,
-        two_qubit_gates=facts.two_qubit_gates,
-        multi_qubit_gates=facts.multi_qubit_gates,
-        measurements=facts.measurements,
-        resets=facts.resets,
-        depth=facts.depth,
-        two_qubit_depth=facts.two_qubit_depth,
-        features=facts.features,
-    )
-
-
-def _estimate(case: Case, decision: Decision) -> EstimateView:
-    quote = case.quote
-    if isinstance(decision, Allow):
-        parked = decision.obliges(ObligationKind.APPROVAL)
-        verdict, reasons = ("needs_approval" if parked else "allow"), decision.reasons
-    else:
-        verdict, reasons = "deny", decision.reasons
-    violations = decision.violations if isinstance(decision, Deny) else ()
-    return EstimateView(
-        backend=case.request.backend,
-        shots=case.request.shots,
-        circuit_sha256=known(case.program, "program").fingerprint,
-        facts=facts_view(case),
-        cost_bound_cents=quote.bound.cents if quote else None,
-        currency=quote.bound.currency if quote else None,
-        formula=quote.formula if quote else None,
-        price_source=quote.source if quote else None,
-        price_as_of=quote.as_of if quote else None,
-        decision=verdict,
-        reasons=reasons,
-        violations=tuple(ViolationView(**asdict(v)) for v in violations),
     )

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cryogate.domain.decisions import Allow, Decision, Deny, Violation
 from cryogate.gateway.case import Case
@@ -55,6 +56,8 @@ class Pipeline:
             found.extend(v for v in await check(case) if v not in found)
         decision = case.decision
         if isinstance(decision, Allow) and not found:
+            if case.obligations:
+                return replace(decision, obligations=(*decision.obligations, *case.obligations))
             return decision
         reasons = decision.reasons if isinstance(decision, Deny) else ()
         digest = decision.policy_digest if decision is not None else ""

@@ -22,6 +22,7 @@ import msgspec
 from cryogate.domain.events import Event, Outcome
 from cryogate.domain.experiments import Release
 from cryogate.domain.jobs import JobState
+from cryogate.domain.money import Rate
 from cryogate.gateway.dispatch_job import Job
 from cryogate.ports.budgets import Ledger
 from cryogate.ports.provider import RawResult, VendorState, VendorStatus
@@ -64,15 +65,21 @@ class Ending:
     runtime_ms: int | None = None
 
 
-def charge(job: Job, cents: object) -> Charge:
+def charge(job: Job, cents: object, currency: object = "") -> Charge:
     """(1), (2): what to charge for a job that ran, given the vendor's figure."""
     bound = job.cost_bound_cents
+    if currency not in ("", job.price_currency or job.currency):
+        return Charge(bound, "budget.bound_charged", "vendor_cost_other_currency")
     if cents is None:
         return Charge(bound, "budget.bound_charged", "vendor_cost_missing")
     if type(cents) is not int:
         return Charge(bound, "budget.bound_charged", "vendor_cost_not_a_number")
     if cents < 0:
         return Charge(bound, "budget.bound_charged", "vendor_cost_negative")
+    if job.rate:
+        # The rate is the one at which the job's bound was converted, whatever it is today.
+        num, _, den = job.rate.partition("/")
+        cents = Rate(int(num), int(den)).up(cents)
     if cents > max(bound * _ABSURD_FACTOR, _ALWAYS_PLAUSIBLE):
         return Charge(bound, "budget.bound_charged", "vendor_cost_absurd")
     if cents > bound:
@@ -212,7 +219,7 @@ def _due(job: Job, ending: Ending) -> Charge | None:
         return None  # no vendor has the job
     if status.state is not VendorState.DONE and status.cost_cents is None:
         return None  # adapters must name the price of a failed or cancelled job that is billed
-    return charge(job, status.cost_cents)
+    return charge(job, status.cost_cents, status.currency)
 
 
 def _flag(job: Job, due: Charge, now_ms: int) -> Event:

@@ -129,6 +129,11 @@ class EstimateView(msgspec.Struct, frozen=True, kw_only=True):
     formula: str | None
     price_source: str | None
     price_as_of: str | None
+    price_age_days: int | None
+    price_stale: bool | None
+    price_cents: int | None
+    price_currency: str | None
+    conversion: str | None
     decision: str
     reasons: tuple[str, ...]
     violations: tuple[ViolationView, ...]

@@ -1,4 +1,4 @@
-"""The ledger: reserve, settle, release as guarded statements.
+"""The ledger: reserve, settle, release as guarded statements, each with its entry in the journal.
 
 Why money cannot be lost or made, whatever runs in parallel:
 
@@ -8,20 +8,37 @@ Why money cannot be lost or made, whatever runs in parallel:
      once, so money is given back at most once, however often a worker repeats itself (B2).
  (3) The same statement compares amount, currency, shots and experiment with the job's row, so
      what is given back is what was held.
- (4) All of it shares one unit of work with the job's row and its event, or nothing happens.
+ (4) Every move writes one entry whose postings sum to zero, or the database refuses it.
+ (5) A reservation names the epoch of the book of limits that it knows; the experiment's row knows
+     the one in force, so no limit that is set is passed by. What a job was charged to is recorded
+     with it: it is given back there.
+ (6) All of it shares one unit of work with the job's row and its event, or nothing happens.
+
+Order of the rows that are locked: token, session, experiment, windows by name. The experiment's
+row comes before windows and entry because whoever sets a limit or closes a month takes it too, and
+must find all of a move or nothing of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cryogate.domain.decisions import Violation
+from cryogate.domain.errors import Forbidden
+from cryogate.domain.periods import month_of
+from cryogate.governance import budget_refusals as refusals
+from cryogate.governance.book import Book, Charge, Rates, scoped_budget
+from cryogate.governance.ledger_merge import merge
 from cryogate.governance.rows import number, text
-from cryogate.ports.budgets import BudgetView, Hold, Ledger
-from cryogate.ports.store import ReadStore, Row, SqlValue, Statement
+from cryogate.ports.budgets import BudgetView, Hold, Ledger, Payer
+from cryogate.ports.store import ReadStore, Row, SqlValue, Statement, StoreUnavailable
 
 EXPERIMENT, TOKEN, SESSION = "budget.experiment", "budget.token", "budget.session"
 PARENT = "budget.parent"
-HOLD = "budget.hold"
+WINDOW, ENTRY, HOLD = "budget.window", "budget.entry", "budget.hold"
+OVERRUN = "overrun"
 _MAX = 2**53 - 1
+_TRIES = 3
 
 
 def budget_view(row: Row) -> BudgetView:
@@ -34,6 +51,9 @@ def budget_view(row: Row) -> BudgetView:
         number(row, "limit_shots"),
         number(row, "held_shots"),
         number(row, "spent_shots"),
+        text(row, "blocked"),
+        number(row, "soft_percent"),
+        number(row, "epoch"),
     )
 
 
@@ -54,63 +74,117 @@ def _checked(hold: Hold) -> None:
 
 
 class SqlLedger(Ledger):
-    """The ledger on the deployment's database."""
+    """The ledger on the deployment's database.
 
-    def __init__(self, store: ReadStore) -> None:
+    ``block_on_overrun``: a bill above its bound blocks every budget that the job was charged to.
+    """
+
+    def __init__(
+        self, store: ReadStore, *, rates: Rates | None = None, block_on_overrun: bool = True
+    ) -> None:
         self._store = store
+        self._rates = rates or Rates()
+        self._block = block_on_overrun
+        # Epoch -1 is no row's: nothing can be reserved before the limits have been read.
+        self.book = Book(-1, 0, ())
 
-    def reserve(self, hold: Hold, now_ms: int) -> tuple[Statement, ...]:
+    async def refresh(self) -> Book:
+        """Read the limits in force.
+
+        Raises:
+            StoreUnavailable: the database did not answer, or limits keep changing.
+        """
+        before = await self._store.fetch_one("book", {})
+        for _ in range(_TRIES):
+            rows = await self._store.fetch("active_scoped_budgets", {})
+            row = await self._store.fetch_one("book", {})
+            if row is not None and row == before:
+                self.book = Book(
+                    number(row, "epoch"), number(row, "open_period"), map(scoped_budget, rows)
+                )
+                return self.book
+            before = row
+        raise StoreUnavailable("the book of limits changes faster than it can be read")
+
+    async def know(self, epoch: int) -> None:
+        """See `Ledger.know`."""
+        if epoch != self.book.epoch:
+            await self.refresh()
+
+    async def outdated(self, guard: str) -> bool:
+        """See `Ledger.outdated`."""
+        known = self.book.epoch
+        return guard in (EXPERIMENT, WINDOW) and (await self.refresh()).epoch != known
+
+    def reserve(self, hold: Hold, payer: Payer, now_ms: int) -> tuple[Statement, ...]:
         """Guards: `EXPERIMENT`, `TOKEN`, `PARENT` for the tokens that this one was delegated from,
-        and `SESSION` where the job has one.
+        `SESSION` where the job has one, `WINDOW` where a limit is set for one of the payers.
 
         Raises:
             ValueError: a hold of negative cost or of no shots.
+            Forbidden: a limit is in a currency to which there is no rate.
         """
         _checked(hold)
-        budget = Statement(
-            "reserve_budget",
-            {
-                "experiment_id": hold.experiment_id,
-                "currency": hold.cost.currency,
-                "cost_cents": hold.cost.cents,
-                "shots": hold.shots,
-            },
-            guard=EXPERIMENT,
-        )
+        cents, shots = hold.cost.cents, hold.shots
         # The nearest first, as everywhere: two jobs never wait for each other in a circle.
-        tokens = tuple(
+        parts = [
             Statement(
                 "reserve_token",
                 {
                     "token_id": token_id,
                     "experiment_id": hold.experiment_id,
-                    "cost_cents": hold.cost.cents,
-                    "shots": hold.shots,
+                    "jobs": 1,
+                    "cost_cents": cents,
+                    "shots": shots,
                 },
                 guard=TOKEN if token_id == hold.token_id else PARENT,
             )
             for token_id in (hold.token_id, *hold.ancestors)
-        )
-        if hold.session_id is None:
-            return *tokens, budget
-        session = Statement(
-            "reserve_session",
-            {
+        ]
+        if hold.session_id is not None:
+            session: dict[str, SqlValue] = {
                 "session_id": hold.session_id,
                 "token_id": hold.token_id,
                 "experiment_id": hold.experiment_id,
+                "jobs": 1,
                 "now_ms": now_ms,
-            },
-            guard=SESSION,
+            }
+            parts.append(Statement("reserve_session", session, guard=SESSION))
+        budget = {**self._budget(hold), "epoch": self.book.epoch}
+        parts.append(Statement("reserve_budget", budget, guard=EXPERIMENT))
+        charges = self.book.charges(hold, payer, self._rates, now_ms)
+        parts += [_hold_window(charge, shots) for charge in charges]
+        parts.append(
+            Statement(
+                "post_reserve",
+                {
+                    **self._budget(hold),
+                    "job_id": hold.job_id,
+                    "period": month_of(now_ms),
+                    "now_ms": now_ms,
+                    "agent_id": payer.agent_id,
+                    "owner": payer.owner,
+                    "cost_center": payer.cost_center,
+                    "token_id": hold.token_id,
+                    "session_id": hold.session_id,
+                    "backend": payer.backend,
+                },
+                guard=ENTRY,
+            )
         )
-        # The shared row comes last: its lock is held for the shortest time.
-        return *tokens, session, budget
+        parts += [_note_charge(charge, hold.job_id) for charge in charges]
+        return tuple(parts)
+
+    def merged(self, reservations: Sequence[Sequence[Statement]]) -> tuple[Statement, ...] | None:
+        """See `Ledger.merged`."""
+        return merge(reservations)
 
     def settle(self, hold: Hold, actual_cents: int, now_ms: int) -> tuple[Statement, ...]:
-        """Guards: `HOLD` (already settled or released, or another amount), `EXPERIMENT`.
+        """Guards: `HOLD` (already settled or released, or another amount), `EXPERIMENT`, `ENTRY`.
 
         ``actual_cents`` above the hold is still owed and recorded; the budget may pass its limit
-        by it, after which nothing more can be held. See `billable` for figures that are no price.
+        by it, and is blocked until an operator has looked. See `billable` for figures that are no
+        price.
 
         Raises:
             ValueError: a hold of negative cost or of no shots.
@@ -138,10 +212,24 @@ class SqlLedger(Ledger):
                 guard=EXPERIMENT,
             )
         )
+        settled: dict[str, SqlValue] = {
+            "job_id": hold.job_id,
+            "shots": hold.shots,
+            "actual_cents": actual,
+        }
+        statements.append(Statement("settle_charges", settled, rows=None, guard=WINDOW))
+        posted = {**self._entry(hold, now_ms), "actual_cents": actual}
+        statements.append(Statement("post_settle", posted, guard=ENTRY))
+        if self._block and actual > hold.cost.cents:
+            why = f"{OVERRUN} {hold.job_id}"
+            block: dict[str, SqlValue] = {"experiment_id": hold.experiment_id, "why": why}
+            statements.append(Statement("block_budget", block, rows=None))
+            block = {"job_id": hold.job_id, "why": why}
+            statements.append(Statement("block_charged", block, rows=None))
         return tuple(statements)
 
     def release(self, hold: Hold, now_ms: int) -> tuple[Statement, ...]:
-        """Guards: `HOLD` (already settled or released, or another amount), `EXPERIMENT`.
+        """Guards: `HOLD` (already settled or released, or another amount), `EXPERIMENT`, `ENTRY`.
 
         Raises:
             ValueError: a hold of negative cost or of no shots.
@@ -163,6 +251,9 @@ class SqlLedger(Ledger):
                 Statement("release_session", {"session_id": hold.session_id}, rows=None)
             )
         statements.append(Statement("release_budget", self._budget(hold), guard=EXPERIMENT))
+        charged: dict[str, SqlValue] = {"job_id": hold.job_id, "shots": hold.shots}
+        statements.append(Statement("release_charges", charged, rows=None, guard=WINDOW))
+        statements.append(Statement("post_release", self._entry(hold, now_ms), guard=ENTRY))
         return tuple(statements)
 
     @staticmethod
@@ -179,6 +270,16 @@ class SqlLedger(Ledger):
         _checked(hold)
         return {**cls._budget(hold), "job_id": hold.job_id}
 
+    @staticmethod
+    def _entry(hold: Hold, now_ms: int) -> dict[str, SqlValue]:
+        return {
+            "job_id": hold.job_id,
+            "period": month_of(now_ms),
+            "now_ms": now_ms,
+            "cost_cents": hold.cost.cents,
+            "shots": hold.shots,
+        }
+
     async def view(self, experiment_id: str) -> BudgetView | None:
         """The experiment's budget as it stands, in cents and shots.
 
@@ -188,7 +289,21 @@ class SqlLedger(Ledger):
         row = await self._store.fetch_one("budget_by_experiment", {"experiment_id": experiment_id})
         return None if row is None else budget_view(row)
 
-    async def explain(self, guard: str, hold: Hold) -> tuple[Violation, ...]:
+    async def review(self, hold: Hold, payer: Payer, now_ms: int) -> tuple[Violation, ...]:
+        """See `Ledger.review`.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        try:
+            charges = self.book.charges(hold, payer, self._rates, now_ms)
+        except Forbidden as refusal:
+            return refusal.violations
+        return await refusals.of_windows(self._store, charges, hold.shots) if charges else ()
+
+    async def explain(
+        self, guard: str, hold: Hold, payer: Payer, now_ms: int
+    ) -> tuple[Violation, ...]:
         """Every bound that stands in the way of ``hold``; empty if ``guard`` is not ours.
 
         The figures are of now: when another job ended meanwhile, the answer says to try again.
@@ -196,8 +311,11 @@ class SqlLedger(Ledger):
         Raises:
             StoreUnavailable: the database did not answer.
         """
+        found: tuple[Violation, ...]
         if guard == EXPERIMENT:
-            found = await self._explain_experiment(hold)
+            found = refusals.of_experiment(await self.view(hold.experiment_id), hold)
+        elif guard == WINDOW:
+            found = await self.review(hold, payer, now_ms)
         elif guard == TOKEN:
             found = await self._explain_token(hold, hold.token_id, "this token has")
         elif guard == PARENT:
@@ -207,56 +325,39 @@ class SqlLedger(Ledger):
                     hold, token_id, "the token that this one was delegated from has"
                 )
         elif guard == SESSION:
-            found = await self._explain_session(hold)
+            row = await self._store.fetch_one("session_allowance", {"session_id": hold.session_id})
+            found = refusals.of_session(row, hold)
         elif guard == HOLD:
             return (Violation("hold", "held", "settled or released", "this job has ended"),)
         else:
             return ()
         return found or (Violation(guard, None, None, "there is room again; try once more"),)
 
-    async def _explain_experiment(self, hold: Hold) -> tuple[Violation, ...]:
-        view = await self.view(hold.experiment_id)
-        if view is None:
-            return (Violation("budget", "a budget", None, "ask an operator to set a budget"),)
-        cost, shots = hold.cost, hold.shots
-        if view.currency != cost.currency:
-            hint = f"choose a backend that is priced in {view.currency}"
-            return (Violation("budget_currency", view.currency, cost.currency, hint),)
-        found = []
-        if cost.cents > view.left_cents:
-            hint = "lower shots or gates, or ask an operator to raise the experiment's budget"
-            found.append(Violation("budget_cents", view.left_cents, cost.cents, hint))
-        if shots > view.left_shots:
-            hint = f"the experiment has {view.left_shots} shots left"
-            found.append(Violation("budget_shots", view.left_shots, shots, hint))
-        return tuple(found)
-
     async def _explain_token(self, hold: Hold, token_id: str, who: str) -> tuple[Violation, ...]:
         row = await self._store.fetch_one("token_allowance", {"token_id": token_id})
-        if row is None or row["experiment_id"] != hold.experiment_id:
-            return (Violation("token", hold.experiment_id, None, "ask for a new token"),)
-        found = []
-        for limit, used, more in (
-            ("max_jobs", "used_jobs", 1),
-            ("max_total_shots", "used_shots", hold.shots),
-            ("max_cost_cents", "used_cents", hold.cost.cents),
-        ):
-            allowed, wanted = number(row, limit), number(row, used) + more
-            if wanted > allowed:
-                left = max(0, allowed - wanted + more)
-                hint = f"{who} {left} left of {allowed}; ask for less or for a new token"
-                found.append(Violation(limit, allowed, wanted, hint))
-        return tuple(found)
+        return refusals.of_token(row, hold, who)
 
-    async def _explain_session(self, hold: Hold) -> tuple[Violation, ...]:
-        row = await self._store.fetch_one("session_allowance", {"session_id": hold.session_id})
-        if (
-            row is None
-            or row["token_id"] != hold.token_id
-            or row["experiment_id"] != hold.experiment_id
-        ):
-            return (Violation("session", "an own session", None, "open a session"),)
-        allowed, used = number(row, "max_jobs"), number(row, "used_jobs")
-        if used >= allowed:
-            return (Violation("session_max_jobs", allowed, used + 1, "open another session"),)
-        return (Violation("session", "open", "closed or expired", "open a new session"),)
+
+def _hold_window(charge: Charge, shots: int) -> Statement:
+    params: dict[str, SqlValue] = {
+        "budget_id": charge.budget.budget_id,
+        "subject": charge.subject,
+        "period": charge.period,
+        "currency": charge.budget.currency,
+        "cost_cents": charge.cents,
+        "shots": shots,
+    }
+    return Statement("reserve_window", params, guard=WINDOW)
+
+
+def _note_charge(charge: Charge, job_id: str) -> Statement:
+    params: dict[str, SqlValue] = {
+        "job_id": job_id,
+        "budget_id": charge.budget.budget_id,
+        "subject": charge.subject,
+        "period": charge.period,
+        "cost_cents": charge.cents,
+        "rate_num": charge.rate.num,
+        "rate_den": charge.rate.den,
+    }
+    return Statement("insert_charge", params, guard=WINDOW)

@@ -18,8 +18,8 @@ from msgspec import UNSET, UnsetType
 from cryogate.domain.errors import Conflict, Malformed, NotFound
 from cryogate.domain.events import Event, Outcome
 from cryogate.domain.experiments import Classification, Experiment, Release
-from cryogate.domain.ids import is_backend, require_slug
-from cryogate.governance.budget_admin import require_limits
+from cryogate.domain.ids import GRANT, is_backend, new_id, require_slug
+from cryogate.governance.budget_records import grant, history, require_limits
 from cryogate.governance.budgets import budget_view
 from cryogate.governance.paging import Page, cut, decode_cursor, page_size
 from cryogate.governance.people import require_operator
@@ -182,7 +182,16 @@ class ExperimentAdmin:
                     "limit_shots": new.budget_shots,
                 },
             ),
-        )
+            grant(
+                new_id(GRANT), new.experiment_id, new.currency, new.budget_cents,
+                new.budget_shots, actor, now_ms,
+            ),
+            history(
+                "experiment", new.experiment_id, "total", "created",
+                (f"limit_cents {new.budget_cents}", f"limit_shots {new.budget_shots}"),
+                actor, now_ms,
+            ),
+        )  # fmt: skip
         event = Event(
             timestamp_ms=now_ms,
             action="experiment.created",

@@ -100,7 +100,15 @@ class PerSecondBound(_Entry, frozen=True, tag_field="model", tag="per_second_bou
     max_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)]
 
 
-Entry = Nominal | PerTaskAndShot | PerTaskShotAndGate | Hqc | PerSecondBound
+class VendorEstimate(_Entry, frozen=True, tag_field="model", tag="vendor_estimate", kw_only=True):
+    """The vendor is asked for every job; its answer with headroom, if it is below the ceiling."""
+
+    ceiling: Figure
+    headroom_percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+
+
+Billed = Nominal | PerTaskAndShot | PerTaskShotAndGate | Hqc | PerSecondBound
+Entry = Billed | VendorEstimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +166,7 @@ def entanglers(facts: Facts) -> int:
     return total
 
 
-def formula(entry: Entry) -> Formula:
+def formula(entry: Billed) -> Formula:
     """``entry`` in the one form."""
     code = entry.currency
     if isinstance(entry, PerTaskAndShot):

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from importlib import resources
 from itertools import combinations
 from typing import Any, NoReturn
@@ -19,11 +20,26 @@ from typing import Any, NoReturn
 import msgspec
 
 from cryogate.circuits import Facts
-from cryogate.domain.errors import CryogateError
 from cryogate.domain.ids import is_backend
 from cryogate.domain.money import Money
-from cryogate.governance.price_models import Entry, Formula, UncountedGate, formula
+from cryogate.governance.book import Rates
+from cryogate.governance.conversions import (
+    Conversion,
+    PriceBookInvalid,
+    days_since_epoch,
+    load_conversions,
+)
+from cryogate.governance.price_models import (
+    Entry,
+    Formula,
+    Nominal,
+    UncountedGate,
+    VendorEstimate,
+    formula,
+)
 from cryogate.ports.pricing import PriceBook, Quote, Unpriced
+
+__all__ = ["DataPriceBook", "PriceBookInvalid", "Priced", "default_price_book", "load_price_book"]
 
 MAX_BOOK_BYTES = 1 << 20
 _MAX_CENTS = 2**53 - 1
@@ -31,52 +47,84 @@ _MAX_CACHED = 1024
 _ANY = "[a-z0-9._-]"
 
 
-class PriceBookInvalid(CryogateError):
-    """A price book that cannot be used; says which entry and key, and why."""
-
-
 @dataclass(frozen=True, slots=True)
-class _Priced:
-    formula: Formula
+class Priced:
+    """An entry, ready for use. No formula: its vendor is asked. No day: it does not age."""
+
+    formula: Formula | None
     currency: str
     text: str
     source: str
     as_of: str
+    day: int | None
+    model: str
+    headroom_percent: int = 0
+    ceiling_cents: int = 0
 
 
 class DataPriceBook(PriceBook):
     """A price book from checked entries. ``digest`` is the SHA-256 (hex) of its file."""
 
-    def __init__(self, version: str, digest: str, entries: Mapping[str, Entry]) -> None:
+    def __init__(
+        self,
+        version: str,
+        digest: str,
+        entries: Mapping[str, Entry],
+        conversions: Mapping[tuple[str, str], Conversion] | None = None,
+    ) -> None:
         self.version = version
         self.digest = digest
         self.entries = entries
+        self.conversions = dict(conversions or {})
+        self.rates = Rates({pair: found.rate for pair, found in self.conversions.items()})
         self._exact = {name: _priced(e) for name, e in entries.items() if "*" not in name}
         patterns = sorted((name for name in entries if "*" in name), key=_breadth)
         self._patterns = [(_compiled(name), _priced(entries[name])) for name in patterns]
-        self._found: dict[str, _Priced] = dict(self._exact)
+        self._found: dict[str, Priced] = dict(self._exact)
+
+    def listed(self) -> list[tuple[str, Priced]]:
+        """Every entry by its name or pattern."""
+        return [(name, _priced(self.entries[name])) for name in sorted(self.entries)]
+
+    def find(self, backend: str) -> Priced:
+        """The entry that prices ``backend``.
+
+        Raises:
+            Unpriced: there is none.
+        """
+        return self._found.get(backend) or self._resolve(backend)
 
     def quote(self, backend: str, facts: Facts, shots: int) -> Quote:
+        """The upper bound as the book has it: its own currency, whatever its age.
+
+        Raises:
+            Unpriced: no entry, no price for a gate, a bound beyond 2**53, or the vendor's to say.
+            ValueError: ``shots`` is not at least 1.
+        """
+        priced = self.find(backend)
+        cost = self.bound(priced, backend, facts, shots)
+        return Quote(cost, priced.text, priced.source, priced.as_of)
+
+    def bound(self, priced: Priced, backend: str, facts: Facts, shots: int) -> Money:
         """The upper bound for ``shots`` executions, rounded up to a cent.
 
         Raises:
-            Unpriced: no entry for ``backend``, a gate without a price, or a bound beyond 2**53.
+            Unpriced: a gate without a price, or a bound beyond 2**53.
             ValueError: ``shots`` is not at least 1.
         """
-        priced = self._found.get(backend)
-        if priced is None:
-            priced = self._resolve(backend)
         if type(shots) is not int or shots < 1:
             raise ValueError("shots are at least 1")
+        if priced.formula is None:
+            raise Unpriced("no_estimator", "this backend's price is its vendor's to say")
         try:
             cents = priced.formula.cents(facts, shots)
         except UncountedGate as error:
             raise Unpriced("unpriced", f"{error} on {backend}") from error
         if cents > _MAX_CENTS:
             raise Unpriced("unpriced", "the cost is beyond anything that can be held")
-        return Quote(Money(cents, priced.currency), priced.text, priced.source, priced.as_of)
+        return Money(cents, priced.currency)
 
-    def _resolve(self, backend: str) -> _Priced:
+    def _resolve(self, backend: str) -> Priced:
         # A name that is no backend name must not meet a pattern by accident.
         if is_backend(backend):
             for pattern, priced in self._patterns:
@@ -87,10 +135,21 @@ class DataPriceBook(PriceBook):
         raise Unpriced("unpriced", "no price is known for this backend, so nothing can be held")
 
 
-def _priced(entry: Entry) -> _Priced:
+def _priced(entry: Entry) -> Priced:
+    as_of, day = entry.as_of.isoformat(), days_since_epoch(entry.as_of)
+    model = str(type(entry).__struct_config__.tag)
+    if isinstance(entry, VendorEstimate):
+        text = f"the vendor's estimate + {entry.headroom_percent} %, at most {entry.ceiling}"
+        ceiling = Fraction(entry.ceiling) * 100
+        return Priced(
+            None, entry.currency, f"{text} {entry.currency}", entry.source, as_of, day, model,
+            entry.headroom_percent, ceiling.numerator // ceiling.denominator,
+        )  # fmt: skip
     made = formula(entry)
     text = f"{made.text}, rounded up to 0.01"
-    return _Priced(made, entry.currency, text, entry.source, entry.as_of.isoformat())
+    # What bills nobody has no date by which it could be wrong.
+    aging = None if isinstance(entry, Nominal) else day
+    return Priced(made, entry.currency, text, entry.source, as_of, aging, model)
 
 
 def _breadth(pattern: str) -> tuple[int, str]:
@@ -122,8 +181,8 @@ def load_price_book(data: bytes, name: str = "price book") -> DataPriceBook:
         )
     except (ValueError, RecursionError) as error:
         raise PriceBookInvalid(f"{name}: {error}") from error
-    if not isinstance(raw, dict) or set(raw) != {"version", "entries"}:
-        raise PriceBookInvalid(f"{name}: needs exactly the keys version and entries")
+    if not isinstance(raw, dict) or set(raw) - {"conversions"} != {"version", "entries"}:
+        raise PriceBookInvalid(f"{name}: needs the keys version and entries, may have conversions")
     version, listed = raw["version"], raw["entries"]
     if not isinstance(version, str) or not 1 <= len(version) <= 64:
         raise PriceBookInvalid(f"{name}: version must be a text of 1 to 64 characters")
@@ -136,7 +195,8 @@ def load_price_book(data: bytes, name: str = "price book") -> DataPriceBook:
             raise PriceBookInvalid(f"{name}: entry {place} ({entry.backend}) is there twice")
         entries[entry.backend] = entry
     _no_ties(entries, name)
-    return DataPriceBook(version, hashlib.sha256(data).hexdigest(), entries)
+    conversions = load_conversions(raw.get("conversions", []), name)
+    return DataPriceBook(version, hashlib.sha256(data).hexdigest(), entries, conversions)
 
 
 def default_price_book() -> DataPriceBook:

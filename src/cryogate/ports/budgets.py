@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryogate.domain.decisions import Violation
@@ -28,8 +29,22 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Payer:
+    """Who a job is charged to beside its experiment, token and session."""
+
+    agent_id: str
+    owner: str
+    cost_center: str
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetView:
-    """A budget's limit, what is held and what is spent; cents and shots."""
+    """A budget's limit, what is held and what is spent; cents and shots.
+
+    ``blocked`` says why nothing may be held (empty: it may), ``epoch`` which book of limits the
+    row was last told of.
+    """
 
     currency: str
     limit_cents: int
@@ -38,6 +53,9 @@ class BudgetView:
     limit_shots: int
     held_shots: int
     spent_shots: int
+    blocked: str = ""
+    soft_percent: int = 0
+    epoch: int = 0
 
     @property
     def left_cents(self) -> int:
@@ -56,8 +74,27 @@ class Ledger(ABC):
     """
 
     @abstractmethod
-    def reserve(self, hold: Hold, now_ms: int) -> tuple[Statement, ...]:
+    def reserve(self, hold: Hold, payer: Payer, now_ms: int) -> tuple[Statement, ...]:
         """Guarded statements that hold the money, or fail the whole unit of work."""
+
+    @abstractmethod
+    def merged(self, reservations: Sequence[Sequence[Statement]]) -> tuple[Statement, ...] | None:
+        """One list that does what the lists of several `reserve` calls do; None: it cannot be."""
+
+    @abstractmethod
+    async def know(self, epoch: int) -> None:
+        """Learn the limits in force, if ``epoch`` (of a budget's row) is not what is known."""
+
+    @abstractmethod
+    async def outdated(self, guard: str) -> bool:
+        """After a failed guard: whether limits were set meanwhile. They are known then."""
+
+    @abstractmethod
+    async def review(self, hold: Hold, payer: Payer, now_ms: int) -> tuple[Violation, ...]:
+        """Every limit of agent, owner, cost center, token, session and span in the way of a job.
+
+        Reads only where such a limit is set; the experiment's own total is not among them.
+        """
 
     @abstractmethod
     def settle(self, hold: Hold, actual_cents: int, now_ms: int) -> tuple[Statement, ...]:
@@ -72,5 +109,7 @@ class Ledger(ABC):
         """The experiment's budget as it stands."""
 
     @abstractmethod
-    async def explain(self, guard: str, hold: Hold) -> tuple[Violation, ...]:
+    async def explain(
+        self, guard: str, hold: Hold, payer: Payer, now_ms: int
+    ) -> tuple[Violation, ...]:
         """What a failed guard of `reserve` means for the caller; empty if not one of ours."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from cryogate.circuits import Facts
+from cryogate.circuits import Facts, Program
 from cryogate.domain.errors import Refused
-from cryogate.domain.money import Money
+from cryogate.domain.money import SAME, Money, Rate
 
 
 class Unpriced(Refused):
@@ -16,12 +16,22 @@ class Unpriced(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """An upper bound, the formula that gave it, and where the price comes from."""
+    """An upper bound, the formula that gave it, and where the price comes from.
+
+    ``bound`` is in the budget's currency. ``price`` is the bound before it was converted at
+    ``rate``, whose origin ``conversion`` tells. ``age_days`` is that of the older of price and
+    rate; ``stale`` says that it is above what is allowed without a person's yes.
+    """
 
     bound: Money
     formula: str
     source: str
     as_of: str
+    age_days: int = 0
+    stale: bool = False
+    price: Money | None = None
+    rate: Rate = SAME
+    conversion: str = ""
 
 
 class PriceBook(ABC):
@@ -29,8 +39,41 @@ class PriceBook(ABC):
 
     @abstractmethod
     def quote(self, backend: str, facts: Facts, shots: int) -> Quote:
-        """The upper bound for ``shots`` executions.
+        """The upper bound as the book has it: its own currency, whatever its age.
 
         Raises:
-            Unpriced: the book has no entry for ``backend``.
+            Unpriced: no entry for ``backend``, or one that only its vendor can price.
         """
+
+
+class Prices(ABC):
+    """Where the bounds that are held come from."""
+
+    @abstractmethod
+    async def quote(self, wanted: Wanted) -> Quote:
+        """The upper bound for what is ``wanted``.
+
+        Raises:
+            Unpriced: no price, no rate, one that is too old, or a vendor that does not answer.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be priced, for whom, in which currency, and now."""
+
+    backend: str
+    program: Program
+    facts: Facts
+    shots: int
+    experiment_id: str
+    currency: str
+    now_ms: int
+
+
+class Estimator(ABC):
+    """A vendor's own estimate, where its adapter can ask for one."""
+
+    @abstractmethod
+    async def estimate(self, wanted: Wanted) -> Money:
+        """What the vendor says that ``wanted`` costs. May raise anything: that is no price."""

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from cryogate.circuits import Dialect, Program
 from cryogate.domain.errors import CryogateError
+from cryogate.domain.money import Money
 from cryogate.ports.credentials import Lease
 
 
@@ -65,12 +66,16 @@ class VendorState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VendorStatus:
-    """State, and once final what it cost (cents, ``None`` when the vendor does not say)."""
+    """State, and once final what it cost (cents, ``None`` when the vendor does not say).
+
+    ``currency`` is that of the cost; empty means the currency of the backend's price.
+    """
 
     state: VendorState
     cost_cents: int | None = None
     runtime_ms: int | None = None
     detail: str = ""
+    currency: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,17 @@ class Provider(ABC):
     @abstractmethod
     async def cancel(self, vendor_id: str, lease: Lease) -> None:
         """Ask for the job to stop. Returns when the vendor has taken note."""
+
+    #: Whether `estimate` can be asked. A price book entry of model ``vendor_estimate`` needs it.
+    estimates: bool = False
+
+    async def estimate(self, backend: str, program: Program, shots: int, lease: Lease) -> Money:
+        """What the vendor says a job would cost. Nothing is run or reserved by asking.
+
+        Raises:
+            ProviderError: it does not say.
+        """
+        raise ProviderError("this provider gives no estimates", sent=False, retryable=False)
 
     async def wait(self, vendor_id: str, lease: Lease) -> VendorStatus | None:
         """Block until the job is final where the provider can tell; None: poll `status`."""

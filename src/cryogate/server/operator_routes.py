@@ -10,14 +10,13 @@ from starlette.responses import Response
 from cryogate.domain.agents import Operator
 from cryogate.domain.jobs import JobState
 from cryogate.gateway.overview import Overview
-from cryogate.governance.budget_admin import BudgetAdmin, BudgetLimits
 from cryogate.governance.experiments import ExperimentAdmin, ExperimentChange, NewExperiment
 from cryogate.ports.provider import Backend
 from cryogate.server.agent_routes import backend_view
 from cryogate.server.bodies import read_json
 from cryogate.server.endpoints import Endpoint, ForOperators, OperatorRole
 from cryogate.server.replies import actor, one_of, query, reply, time_cursor, whole_number
-from cryogate.server.views import budget_view, experiment_view, page_view
+from cryogate.server.views import experiment_view, page_view
 
 ADMIN, APPROVER, AUDITOR = OperatorRole.ADMIN, OperatorRole.APPROVER, OperatorRole.AUDITOR
 _MAX_BODY = 256 << 10
@@ -31,13 +30,11 @@ class OperatorRoutes:
         self,
         *,
         experiments: ExperimentAdmin,
-        budgets: BudgetAdmin,
         overview: Overview,
         cancel: Callable[[str, str], Awaitable[None]],
         devices: Callable[[], Mapping[str, Backend]],
     ) -> None:
         self._experiments = experiments
-        self._budgets = budgets
         self._overview = overview
         self._cancel = cancel
         self._devices = devices
@@ -50,9 +47,6 @@ class OperatorRoutes:
             ForOperators("POST", "/admin/v1/experiments", (), self.create_experiment),
             ForOperators("GET", "/admin/v1/experiments/{id}", look, self.show_experiment),
             ForOperators("PATCH", "/admin/v1/experiments/{id}", (), self.change_experiment),
-            ForOperators("GET", "/admin/v1/budgets", look, self.list_budgets),
-            ForOperators("GET", "/admin/v1/budgets/{id}", look, self.show_budget),
-            ForOperators("PUT", "/admin/v1/budgets/{id}", (), self.set_budget),
             ForOperators("GET", "/admin/v1/jobs", look, self.list_jobs),
             ForOperators("GET", "/admin/v1/jobs/{id}", look, self.show_job),
             ForOperators("POST", "/admin/v1/jobs/{id}/cancel", (), self.cancel_job),
@@ -60,7 +54,7 @@ class OperatorRoutes:
             ForOperators("GET", "/admin/v1/backends", look, self.list_backends),
         )
 
-    # -- experiments and budgets -----------------------------------------------------------
+    # -- experiments -----------------------------------------------------------
 
     async def list_experiments(self, request: Request, operator: Operator) -> Response:
         """Experiments by name."""
@@ -82,21 +76,6 @@ class OperatorRoutes:
         change = await read_json(request, ExperimentChange, _MAX_BODY)
         found = await self._experiments.update(request.path_params["id"], change, actor(operator))
         return reply(experiment_view(found))
-
-    async def list_budgets(self, request: Request, operator: Operator) -> Response:
-        """Budgets by experiment."""
-        cursor, limit = _page(request)
-        return reply(page_view(await self._budgets.list(cursor, limit), budget_view))
-
-    async def show_budget(self, request: Request, operator: Operator) -> Response:
-        """One budget."""
-        return reply(budget_view(await self._budgets.show(request.path_params["id"])))
-
-    async def set_budget(self, request: Request, operator: Operator) -> Response:
-        """The budget, with its new limits."""
-        limits = await read_json(request, BudgetLimits, _MAX_BODY)
-        found = await self._budgets.set_limits(request.path_params["id"], limits, actor(operator))
-        return reply(budget_view(found))
 
     # -- jobs, sessions, backends ----------------------------------------------------------
 

@@ -8,10 +8,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from cryogate.domain.periods import show
 from cryogate.governance.approvals import ApprovalRecord
+from cryogate.governance.books import Closing, Posting
 from cryogate.governance.budget_admin import ExperimentBudget
+from cryogate.governance.budget_records import Change
+from cryogate.governance.chargeback import Usage
 from cryogate.governance.experiments import ExperimentWithBudget
 from cryogate.governance.paging import Page
+from cryogate.governance.scoped_budgets import LimitView
 from cryogate.governance.voters import Vote
 from cryogate.ports.audit import rfc3339
 from cryogate.ports.budgets import BudgetView
@@ -25,12 +30,65 @@ def page_view(page: Page[T], view: Callable[[T], dict[str, Any]]) -> dict[str, A
 
 
 def _figures(budget: BudgetView) -> dict[str, Any]:
-    return {**asdict(budget), "left_cents": budget.left_cents, "left_shots": budget.left_shots}
+    shown = asdict(budget)
+    del shown["epoch"]
+    return {**shown, "left_cents": budget.left_cents, "left_shots": budget.left_shots}
 
 
 def budget_view(item: ExperimentBudget) -> dict[str, Any]:
     """A budget and whose it is."""
     return {"experiment_id": item.experiment_id, **_figures(item.budget)}
+
+
+def limit_view(item: LimitView) -> dict[str, Any]:
+    """A limit in force with its newest windows."""
+    budget = item.budget
+    return {
+        "scope": budget.scope.value,
+        "subject": budget.subject,
+        "span": budget.span.value,
+        "currency": budget.currency,
+        "limit_cents": budget.limit_cents,
+        "limit_shots": budget.limit_shots,
+        "soft_percent": budget.soft_percent,
+        "blocked": budget.blocked,
+        "created_at": rfc3339(budget.created_ms),
+        "windows": [{**asdict(w), "period": show(w.period)} for w in item.windows],
+    }
+
+
+def change_view(item: Change) -> dict[str, Any]:
+    """One change of a limit."""
+    return {
+        "at": rfc3339(item.at_ms),
+        "actor": item.actor,
+        "scope": item.scope,
+        "subject": item.subject,
+        "span": item.span,
+        "action": item.action,
+        "detail": item.detail,
+    }
+
+
+def closing_view(item: Closing) -> dict[str, Any]:
+    """A closed month in one currency."""
+    shown = asdict(item)
+    return {**shown, "closed_at": rfc3339(shown.pop("closed_ms"))}
+
+
+def posting_view(item: Posting) -> dict[str, Any]:
+    """One entry of a job."""
+    shown = asdict(item)
+    return {**shown, "posted_at": rfc3339(shown.pop("posted_ms"))}
+
+
+def usage_view(item: Usage) -> dict[str, Any]:
+    """A month's lines."""
+    lines = []
+    for line in item.lines:
+        shown = asdict(line)
+        lines.append({"day": rfc3339(shown.pop("day_ms"))[:10], **shown})
+    return {"month": show(item.month), "items": lines, "next": None}
 
 
 def experiment_view(item: ExperimentWithBudget) -> dict[str, Any]:

@@ -55,4 +55,5 @@ class Planner:
                 "timestamp_ms": event.timestamp_ms,
             }
         )
-        return self._event.sql, values, 1, False, "event"
+        # It inserts its row or raises, so there is no count to compare.
+        return self._event.sql, values, None, False, "event"

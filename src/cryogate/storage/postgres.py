@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
@@ -183,8 +183,13 @@ class PostgresStore(Store):
         async with self._acquire() as connection, connection.transaction():
             if victim:
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", _VICTIM_LOCK)
-            for sql, values, due, returns, guard in operations:
+            for run in _runs(operations):
+                sql, values, due, returns, guard = run[0]
                 try:
+                    if len(run) > 1:
+                        await connection.executemany(sql, [operation[1] for operation in run])
+                        results += [()] * len(run)
+                        continue
                     if returns:
                         rows = [dict(row) for row in await connection.fetch(sql, *values)]
                         touched = len(rows)
@@ -225,6 +230,19 @@ class PostgresStore(Store):
         # The driver's text may name hosts and users; it goes to the log as the cause.
         kind = type(error).__name__
         return StoreUnavailable(f"PostgreSQL did not do as asked ({kind})")
+
+
+def _runs(operations: tuple[Operation, ...]) -> Iterator[list[Operation]]:
+    """Neighbours with the same SQL that answer nothing and count nothing: one round trip."""
+    run: list[Operation] = []
+    for operation in operations:
+        sql, _, due, returns, _ = operation
+        if run and not (sql == run[0][0] and due is None and not returns and run[0][2] is None):
+            yield run
+            run = []
+        run.append(operation)
+    if run:
+        yield run
 
 
 async def _reset(connection: asyncpg.Connection[asyncpg.Record]) -> None:

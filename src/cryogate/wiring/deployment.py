@@ -40,6 +40,7 @@ from cryogate.wiring.watch import Watch
 
 log = logging.getLogger("cryogate")
 _CERTIFICATES_S = 2.0
+_SOFT_LIMITS_S = 2.0
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -53,7 +54,7 @@ class Deployment:
         self.policies = Policies(self.ground)
         self.watch = Watch(self.ground)
         self.identity = Identity(self.ground, self.watch)
-        self.governance = Governance(self.ground)
+        self.governance = Governance(self.ground, self.watch.alerts)
         self.road = Road(self.ground, self.governance, self.identity.revocations)
         self.telling = Telling(self.ground)
         self._ops = OpsRoutes({"database": self._probe_store, "log": self._probe_log}, __version__)
@@ -83,6 +84,7 @@ class Deployment:
         self._exit.push_async_callback(self.audit.close)
         await self.identity.revocations.refresh()
         await self.identity.credentials.refresh()
+        await self.governance.ledger.refresh()
 
     def app(self) -> ASGIApp:
         """The ASGI application; call after `open`."""
@@ -142,6 +144,7 @@ class Deployment:
         self._run(self.telling.prompter.run(), "reminders")
         if self.telling.outbox is not None:
             self._run(self.telling.outbox.run(), "outbox")
+        self._run(self.governance.soft_limits.run(_SOFT_LIMITS_S), "soft limits")
 
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)

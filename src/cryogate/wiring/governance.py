@@ -5,17 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from cryogate.config.sections import Approvals, Notify
+from cryogate.credentials import EmbeddedLeases
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch import Dispatcher
 from cryogate.gateway.overview import Overview
+from cryogate.gateway.vendor_estimates import VendorEstimates
 from cryogate.governance.approval_desk import ApprovalDesk
 from cryogate.governance.approvals import ApprovalRules, Demand, SqlApprovals
+from cryogate.governance.books import Books
 from cryogate.governance.budget_admin import BudgetAdmin
+from cryogate.governance.budget_watch import BudgetWatch, MoneyAlarm
 from cryogate.governance.budgets import SqlLedger
 from cryogate.governance.experiments import ExperimentAdmin
+from cryogate.governance.price_list import PriceList
 from cryogate.governance.pricing import default_price_book, load_price_book
 from cryogate.governance.promotions import Promotions
+from cryogate.governance.quotes import AgeLimit, Quotes
+from cryogate.governance.scoped_budgets import ScopedBudgets
+from cryogate.ports.alerts import Alerts
 from cryogate.server.approval_desk_routes import ApprovalDeskRoutes
+from cryogate.server.budget_routes import BudgetRoutes
 from cryogate.server.endpoints import Endpoint
 from cryogate.server.operator_routes import OperatorRoutes
 from cryogate.server.promotion_routes import PromotionRoutes
@@ -25,14 +34,29 @@ from cryogate.wiring.ground import Ground
 class Governance:
     """What the gateway asks about money and approvals."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, alerts: Alerts) -> None:
         self._ground = ground
         config = ground.config
         book = config.prices.book
-        self.prices = (
-            load_price_book(Path(book).read_bytes(), book) if book else default_price_book()
+        self.book = load_price_book(Path(book).read_bytes(), book) if book else default_price_book()
+        self._age = AgeLimit(config.prices.max_age_days, config.prices.stale)
+        leases = EmbeddedLeases(ground.clock)
+        self.prices = Quotes(
+            self.book,
+            age=self._age,
+            estimators={
+                scheme: VendorEstimates(provider, leases)
+                for scheme, provider in ground.providers.items()
+                if provider.estimates
+            },
         )
-        self.ledger = SqlLedger(ground.store)
+        self.ledger = SqlLedger(
+            ground.store,
+            rates=self.book.rates,
+            block_on_overrun=config.budgets.on_overrun == "block",
+        )
+        self.alarm = MoneyAlarm(alerts)
+        self.soft_limits = BudgetWatch(ground.store, ground.clock, self.alarm.tell)
         self.rules = approval_rules(config.approvals, config.notify)
         self.approvals = SqlApprovals(ground.store, self.rules)
         self.desk = ApprovalDesk(
@@ -54,16 +78,23 @@ class Governance:
 
         others = OperatorRoutes(
             experiments=ExperimentAdmin(store, clock),
-            budgets=BudgetAdmin(store, clock),
             overview=Overview(store),
             cancel=dispatcher.cancel,
             devices=lambda: ground.devices,
         )
-        promotions = Promotions(store, clock, self.approvals, self.prices, lambda: ground.devices)
+        promotions = Promotions(store, clock, self.approvals, self.book, lambda: ground.devices)
+        money = BudgetRoutes(
+            store=store,
+            budgets=BudgetAdmin(store, clock),
+            limits=ScopedBudgets(store, clock, self.ledger),
+            books=Books(store, clock, self.ledger),
+            prices=PriceList(self.book, self._age, clock.now_ms),
+        )
         return (
             *ApprovalDeskRoutes(self.desk, decided).endpoints(),
             *PromotionRoutes(promotions, self.desk).endpoints(),
             *others.endpoints(),
+            *money.endpoints(),
         )
 
 

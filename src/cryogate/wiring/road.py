@@ -5,6 +5,7 @@ from __future__ import annotations
 from cryogate.circuits import SECOND_OPINION_ENTRYPOINT, GuardedPool, ParseLimits, WorkerLimits
 from cryogate.circuits.loading import RICH_ENTRYPOINT
 from cryogate.credentials import EmbeddedLeases
+from cryogate.gateway.accepting import Acceptor
 from cryogate.gateway.asking import Asking
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.checks.circuit import CircuitCheck
@@ -52,7 +53,7 @@ class Road:
                 CircuitCheck(limits, self.parsers),
                 TokenLimitsCheck(),
                 DeviceLimitsCheck(),
-                PriceCheck(governance.prices),
+                PriceCheck(governance.prices, governance.ledger),
                 PolicyCheck(ground.policy, ground.denials, SimulatedBefore(store)),
             )
         )
@@ -70,12 +71,14 @@ class Road:
                 GuardedPool(SECOND_OPINION_ENTRYPOINT, limits=_READER, request_timeout_s=60.0)
             ),
             replica_id=ground.replica_id,
+            told=governance.alarm.tell,
         )
         jobs = JobService(
             store=store,
             clock=clock,
             pipeline=pipeline,
             ledger=governance.ledger,
+            acceptor=Acceptor(store, governance.ledger, most=_shared(config.store_url)),
             approvals=governance.approvals,
             revocations=revocations,
             devices=lambda: ground.devices,
@@ -110,3 +113,8 @@ class Road:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What agents call, hot ones first."""
         return (*self._agent_routes.endpoints(), *self._approval_routes.endpoints())
+
+
+def _shared(store_url: str) -> int:
+    """How many acceptances share a transaction. SQLite's one writer groups them by itself."""
+    return 1 if store_url.startswith("sqlite:") else 64

@@ -19,7 +19,7 @@ def job(results: Release = Release.RAW, bound: int = 100) -> Job:
         session_id=None, backend="local:null", shots=10, state=JobState.QUEUED,
         circuit_sha256="", program=None, results=results, currency="USD",
         cost_bound_cents=bound, policy_digest="", approval_id=None, vendor_id=None, failure=None,
-        claim_fence=1, updated_ms=0,
+        claim_fence=1, price_currency="", rate="", updated_ms=0,
     )  # fmt: skip
 
 

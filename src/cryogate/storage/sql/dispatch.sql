@@ -18,7 +18,7 @@ WHERE job_id IN (
   ORDER BY created_ms LIMIT :most)
 RETURNING job_id, agent_id, owner, experiment_id, token_id, token_issued_ms, session_id, backend,
           shots, state, circuit_sha256, results, currency, cost_bound_cents, policy_digest,
-          approval_id, vendor_id, failure, claim_fence, updated_ms,
+          approval_id, vendor_id, failure, claim_fence, price_currency, rate, updated_ms,
           CASE WHEN length(program) <= CAST(:inline AS BIGINT) THEN program END AS program
 
 -- name: dispatch_claim_queued [postgres]
@@ -32,7 +32,7 @@ WHERE job_id IN (
   FOR UPDATE SKIP LOCKED)
 RETURNING job_id, agent_id, owner, experiment_id, token_id, token_issued_ms, session_id, backend,
           shots, state, circuit_sha256, results, currency, cost_bound_cents, policy_digest,
-          approval_id, vendor_id, failure, claim_fence, updated_ms,
+          approval_id, vendor_id, failure, claim_fence, price_currency, rate, updated_ms,
           CASE WHEN length(program) <= CAST(:inline AS BIGINT) THEN program END AS program
 
 -- name: dispatch_claim_orphans [sqlite]
@@ -45,7 +45,7 @@ WHERE job_id IN (
   ORDER BY created_ms LIMIT :most)
 RETURNING job_id, agent_id, owner, experiment_id, token_id, token_issued_ms, session_id, backend,
           shots, state, circuit_sha256, results, currency, cost_bound_cents, policy_digest,
-          approval_id, vendor_id, failure, claim_fence, updated_ms,
+          approval_id, vendor_id, failure, claim_fence, price_currency, rate, updated_ms,
           CASE WHEN length(program) <= CAST(:inline AS BIGINT) THEN program END AS program
 
 -- name: dispatch_claim_orphans [postgres]
@@ -58,7 +58,7 @@ WHERE job_id IN (
   FOR UPDATE SKIP LOCKED)
 RETURNING job_id, agent_id, owner, experiment_id, token_id, token_issued_ms, session_id, backend,
           shots, state, circuit_sha256, results, currency, cost_bound_cents, policy_digest,
-          approval_id, vendor_id, failure, claim_fence, updated_ms,
+          approval_id, vendor_id, failure, claim_fence, price_currency, rate, updated_ms,
           CASE WHEN length(program) <= CAST(:inline AS BIGINT) THEN program END AS program
 
 -- name: dispatch_expire_predecessor
@@ -192,7 +192,8 @@ WHERE job_id = :job_id AND state IN ('dispatching', 'running') AND failure IS NU
 -- name: dispatch_job
 SELECT job_id, agent_id, owner, experiment_id, token_id, token_issued_ms, session_id, backend,
        shots, state, circuit_sha256, results, currency, cost_bound_cents, policy_digest,
-       approval_id, vendor_id, failure, claim_fence, updated_ms, NULL AS program
+       approval_id, vendor_id, failure, claim_fence, price_currency, rate,
+       updated_ms, NULL AS program
 FROM jobs WHERE job_id = :job_id
 
 -- name: dispatch_revoked
@@ -200,7 +201,7 @@ FROM jobs WHERE job_id = :job_id
 SELECT j.job_id, j.agent_id, j.owner, j.experiment_id, j.token_id, j.token_issued_ms,
        j.session_id, j.backend, j.shots, j.state, j.circuit_sha256, j.results, j.currency,
        j.cost_bound_cents, j.policy_digest, j.approval_id, j.vendor_id, j.failure, j.claim_fence,
-       j.updated_ms, NULL AS program
+       j.price_currency, j.rate, j.updated_ms, NULL AS program
 FROM jobs j
 WHERE j.state IN ('queued', 'dispatching', 'running')
   AND (j.state = 'queued' OR j.failure IS NULL)
@@ -219,7 +220,7 @@ UNION ALL
 SELECT j.job_id, j.agent_id, j.owner, j.experiment_id, j.token_id, j.token_issued_ms,
        j.session_id, j.backend, j.shots, j.state, j.circuit_sha256, j.results, j.currency,
        j.cost_bound_cents, j.policy_digest, j.approval_id, j.vendor_id, j.failure, j.claim_fence,
-       j.updated_ms, NULL AS program
+       j.price_currency, j.rate, j.updated_ms, NULL AS program
 FROM jobs j
 WHERE j.state = 'parked'
   AND EXISTS (
@@ -240,7 +241,7 @@ LIMIT :most
 SELECT j.job_id, j.agent_id, j.owner, j.experiment_id, j.token_id, j.token_issued_ms,
        j.session_id, j.backend, j.shots, j.state, j.circuit_sha256, j.results, j.currency,
        j.cost_bound_cents, j.policy_digest, j.approval_id, j.vendor_id, j.failure, j.claim_fence,
-       j.updated_ms, NULL AS program, p.state AS approval_state, p.expires_ms
+       j.price_currency, j.rate, j.updated_ms, NULL AS program, p.state AS approval_state, p.expires_ms
 FROM jobs j
 JOIN experiments e ON e.experiment_id = j.experiment_id
 LEFT JOIN approvals p ON p.approval_id = j.approval_id

@@ -18,7 +18,7 @@ WHERE experiment_id = :experiment_id
 SELECT e.experiment_id, e.purpose, e.classification, e.owner, e.cost_center, e.opens_ms,
        e.closes_ms, e.closed, e.allowed_agents, e.allowed_backends, e.release, e.created_ms,
        b.currency, b.limit_cents, b.held_cents, b.spent_cents,
-       b.limit_shots, b.held_shots, b.spent_shots
+       b.limit_shots, b.held_shots, b.spent_shots, b.blocked, b.soft_percent, b.epoch
 FROM experiments e JOIN budgets b ON b.experiment_id = e.experiment_id
 WHERE e.experiment_id = :experiment_id
 
@@ -26,6 +26,6 @@ WHERE e.experiment_id = :experiment_id
 SELECT e.experiment_id, e.purpose, e.classification, e.owner, e.cost_center, e.opens_ms,
        e.closes_ms, e.closed, e.allowed_agents, e.allowed_backends, e.release, e.created_ms,
        b.currency, b.limit_cents, b.held_cents, b.spent_cents,
-       b.limit_shots, b.held_shots, b.spent_shots
+       b.limit_shots, b.held_shots, b.spent_shots, b.blocked, b.soft_percent, b.epoch
 FROM experiments e JOIN budgets b ON b.experiment_id = e.experiment_id
 WHERE e.experiment_id > :after ORDER BY e.experiment_id LIMIT :limit

@@ -7,7 +7,7 @@ SELECT a.agent_id, a.owner, a.tier, a.stage, a.active, a.roles, a.attributes,
        e.opens_ms, e.closes_ms, e.closed, e.allowed_agents, e.allowed_backends, e.release,
        e.created_ms AS experiment_created_ms,
        b.currency, b.limit_cents, b.held_cents, b.spent_cents,
-       b.limit_shots, b.held_shots, b.spent_shots,
+       b.limit_shots, b.held_shots, b.spent_shots, b.blocked, b.soft_percent, b.epoch,
        t.used_jobs, t.used_shots, t.used_cents,
        s.session_id, s.token_id AS session_token_id, s.backends AS session_backends,
        s.expires_ms AS session_expires_ms, s.state AS session_state
@@ -24,11 +24,12 @@ WHERE t.token_id = :token_id
 INSERT INTO jobs (job_id, agent_id, owner, experiment_id, token_id, token_issued_ms, session_id,
                   backend, shots, state, circuit_sha256, program, facts, results, currency,
                   cost_bound_cents, hold, policy_digest, approval_id, idempotency_key,
-                  request_sha256, metadata, claim_fence, claim_until_ms, created_ms, updated_ms)
+                  request_sha256, metadata, claim_fence, claim_until_ms, created_ms, updated_ms,
+                  price_currency, rate)
 SELECT :job_id, :agent_id, :owner, :experiment_id, :token_id, :token_issued_ms, :session_id,
        :backend, :shots, :state, :circuit_sha256, :program, :facts, :results, :currency,
        :cost_bound_cents, 'held', :policy_digest, :approval_id, :idempotency_key,
-       :request_sha256, :metadata, 0, 0, :now_ms, :now_ms
+       :request_sha256, :metadata, 0, 0, :now_ms, :now_ms, :price_currency, :rate
 WHERE NOT EXISTS (
         SELECT 1 FROM revocations r
         WHERE r.until_ms > :now_ms
