@@ -9,7 +9,7 @@ from bench.support import (
     EXPERIMENT,
     circuit,
     drive,
-    echo_server,
+    drive_bare,
     enrol,
     now_ms,
     report,
@@ -24,10 +24,8 @@ REQUESTS = 20_000
 
 def main() -> None:
     requests = int(sys.argv[1]) if len(sys.argv) > 1 else REQUESTS
-    with echo_server() as echo:
-        plain = request("GET", f"{echo.url}/echo", [])
-        drive(echo, [plain] * 2_000)
-        base, _ = drive(echo, [plain] * 20_000)
+    echo = drive_bare("echo", "GET", [], b"", 10_000)
+    bare = drive_bare("poll", "GET", [], b"", 20000)
     with server() as target:
         identity = enrol(target)
         with Client(target.url, identity.client_id, identity, EXPERIMENT) as client:
@@ -46,9 +44,13 @@ def main() -> None:
 
             drive(target, batch(2_000))
             load, _ = drive(target, batch(requests))
-    print(base.line("bare Starlette echo"))
-    print(load.line("poll, proof checked"))
-    report("poll", load, {"echo": base.cpu_us, "ES256 verify": verify_us(), "read": read_us()}, 1.8)
+    report(
+        "poll",
+        load,
+        bare,
+        {"echo": echo.cpu_us, "ES256 verify": verify_us(), "read": read_us()},
+        1.8,
+    )
     verdict = "holds" if load.rate >= 4000 else "DOES NOT HOLD"
     print(f"  {load.rate:.0f} polls per second (bound 4000) {verdict}")
     assert set(load.statuses) == {200}, load.statuses

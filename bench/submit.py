@@ -15,7 +15,7 @@ from bench.support import (
     circuit,
     commit_us,
     drive,
-    echo_server,
+    drive_bare,
     enrol,
     now_ms,
     report,
@@ -35,10 +35,8 @@ def main() -> None:
         {"backend": BACKEND, "shots": 100,
          "program": {"format": "openqasm2", "source": circuit(20)}}
     ).encode()  # fmt: skip
-    with echo_server() as echo:
-        plain = request("POST", f"{echo.url}/echo", [JSON], body)
-        drive(echo, [plain] * 2_000)
-        base, _ = drive(echo, [plain] * 10_000)
+    echo = drive_bare("echo", "POST", [JSON], body, 10_000)
+    bare = drive_bare("submit", "POST", [JSON], body, 6000)
     with server() as target:
         identity = enrol(target)
         idle = target.rss_mb()
@@ -57,14 +55,13 @@ def main() -> None:
 
             drive(target, batch(1_000))
             load, _ = drive(target, batch(requests))
-    print(base.line("bare Starlette echo"))
-    print(load.line("submit, 20 gates"))
     print(f"  RSS of the idle server process {idle:.0f} MB (bound 250)")
     report(
         "submit",
         load,
+        bare,
         {
-            "echo": base.cpu_us,
+            "echo": echo.cpu_us,
             "ES256 verify": verify_us(),
             "parse": parse_us(circuit(20)),
             "policy": decision_us("job:submit"),

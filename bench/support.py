@@ -105,29 +105,26 @@ def server() -> Iterator[Server]:
 
 
 @contextmanager
-def echo_server() -> Iterator[Server]:
-    """A bare Starlette application that reads a JSON body and answers with one."""
-    code = (
-        "import sys, uvicorn, msgspec\n"
-        "from starlette.applications import Starlette\n"
-        "from starlette.responses import Response\n"
-        "from starlette.routing import Route\n"
-        "async def echo(request):\n"
-        "    body = await request.body()\n"
-        "    return Response(body or b'{}', media_type='application/json')\n"
-        "app = Starlette(routes=[Route('/echo', echo, methods=['GET', 'POST'])])\n"
-        "config = uvicorn.Config(app, loop='uvloop', http='httptools', log_level='error',\n"
-        "                        access_log=False, port=int(sys.argv[1]))\n"
-        "uvicorn.Server(config).run()\n"
-    )
+def bare_server(what: str) -> Iterator[Server]:
+    """`bench.bare` in a process of its own; its one route is ``/bare``."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-c", code, str(port)])
+    process = subprocess.Popen([sys.executable, "-m", "bench.bare", str(port), what])
     try:
         wait_for(port)
         yield Server(process.pid, f"http://127.0.0.1:{port}", Path())
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=20)
+
+
+def drive_bare(what: str, method: str, headers: Sequence[str], body: bytes, count: int) -> Load:
+    """The same load on the bare server."""
+    with bare_server(what) as bare:
+        payload = request(method, f"{bare.url}/bare", headers, body)
+        drive(bare, [payload] * (count // 4))
+        load, _ = drive(bare, [payload] * count)
+    assert set(load.statuses) == {200}, load.statuses
+    return load
 
 
 def free_port() -> int:
@@ -324,11 +321,19 @@ def commit_us(row_bytes: int, group: int = 16, groups: int = 100) -> float:
     return spent / (group * groups) * 1e6
 
 
-def report(name: str, load: Load, parts: dict[str, float], limit: float) -> None:
-    """The overhead factor: CPU per request over the sum of what cannot be avoided."""
+def report(name: str, load: Load, bare: Load, parts: dict[str, float], limit: float) -> None:
+    """The overhead factor: CPU per request over that of what cannot be avoided.
+
+    Twice: over the bare server, which does the unavoidable once a request under the same load, and
+    over the sum of the parts, each measured in a loop of its own.
+    """
     total = sum(parts.values())
-    print("  unavoidable: " + " + ".join(f"{k} {v:.0f}" for k, v in parts.items())
-          + f" = {total:.0f} us")  # fmt: skip
-    factor = load.cpu_us / total
+    print(bare.line(f"bare {name}"))
+    print(load.line(name))
+    print("  parts, each in a loop: " + " + ".join(f"{k} {v:.0f}" for k, v in parts.items())
+          + f" = {total:.0f} us; factor {load.cpu_us / total:.2f}")  # fmt: skip
+    factor = load.cpu_us / bare.cpu_us
     verdict = "holds" if factor <= limit else "DOES NOT HOLD"
-    print(f"  overhead factor of {name}: {factor:.2f} (bound {limit}) {verdict}")
+    print(
+        f"  overhead factor of {name}: {factor:.2f} over the bare server (bound {limit}) {verdict}"
+    )

@@ -6,11 +6,10 @@ import json
 from urllib.parse import urlencode
 
 from bench.support import (
-    AGENT,
     EXPERIMENT,
     commit_us,
     drive,
-    echo_server,
+    drive_bare,
     enrol,
     now_ms,
     report,
@@ -43,21 +42,18 @@ def token_request(url: str, identity: Identity) -> bytes:
 
 
 def main() -> None:
-    with echo_server() as echo:
-        plain = request("POST", f"{echo.url}/echo", [FORM], b"x" * 900)
-        drive(echo, [plain] * 2_000)
-        base, _ = drive(echo, [plain] * 10_000)
+    echo = drive_bare("echo", "POST", [FORM], b"x" * 900, 10_000)
+    bare = drive_bare("token", "POST", [FORM], b"x" * 900, 6000)
     with server() as target:
         identity = enrol(target)
         drive(target, [token_request(target.url, identity) for _ in range(500)])
         load, _ = drive(target, [token_request(target.url, identity) for _ in range(REQUESTS)])
-    print(base.line("bare Starlette echo"))
-    print(load.line(f"token ({AGENT})"))
     report(
         "token",
         load,
+        bare,
         {
-            "echo": base.cpu_us,
+            "echo": echo.cpu_us,
             "ES256 verify x2": 2 * verify_us(),
             "ES256 sign": sign_us(),
             "policy": decision_us("token:issue"),

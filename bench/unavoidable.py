@@ -57,30 +57,41 @@ def read_us() -> float:
     return spent
 
 
-def decision_us(action: str) -> float:
-    """One decision of the embedded engine on the shipped policy."""
+def engine_and_question(action: str) -> tuple[RegorusEngine, ask.Question]:
+    """The embedded engine on the shipped policy, and the question that the benchmarks' agent asks.
+
+    Its grant names every gate, as a grant does that leaves gates to policy.
+    """
     assert action in get_args(ask.Action)
-    engine = RegorusEngine(Bundle.load(shipped_bundle()))
-    gates = ("cx", "h", "rz", "x")
+    bundle = Bundle.load(shipped_bundle())
+    gates = tuple(bundle.data["cryogate_data"]["settings"]["gates"])
+    wide = 10**12
     question = ask.Question(
         action=action,  # type: ignore[arg-type]
         now_ms=1_800_000_000_000,
-        agent=ask.AgentFacts(id="bench-bot", owner="o@example.org", tier="sandbox",
-                             stage="simulator", roles=("qpu.submit-only",)),
+        agent=ask.AgentFacts(id="bench-bot", owner="bench@example.org", tier="sandbox",
+                             stage="simulator",
+                             roles=("qpu.read-aggregates", "qpu.submit-only")),
         experiment=ask.ExperimentFacts(
-            id="bench", purpose="benchmark", classification="poc", owner="o@example.org",
+            id="bench", purpose="benchmark", classification="poc", owner="bench@example.org",
             cost_center="none", allowed_agents=("bench-bot",), allowed_backends=("local:null",),
-            release="aggregates", closes_ms=1_900_000_000_000, budget_left_cents=10**9,
-            budget_left_shots=10**9),
+            release="aggregates", closes_ms=4_000_000_000_000, budget_left_cents=wide,
+            budget_left_shots=wide),
         grant=ask.GrantFacts(allowed_backends=("local:null",), allowed_gate_set=gates,
-                             max_shots=1000, max_total_shots=10_000, max_jobs=10,
-                             max_cost_cents=100, results="aggregates", ttl_s=300),
+                             max_shots=10_000, max_total_shots=100_000, max_jobs=100,
+                             max_cost_cents=2000, results="aggregates", ttl_s=300),
         shots=100,
         circuit=ask.CircuitFacts(sha256="0" * 64, qubits=5, depth=9, gates=20, two_qubit_gates=10,
                                  measurements=5, gate_set=("cx", "rz"), features=()),
-        backend=ask.BackendFacts(name="local:null", scheme="local", simulator=True, qubits=24),
+        backend=ask.BackendFacts(name="local:null", scheme="local", simulator=True, qubits=1024),
         price=ask.PriceFacts(cents=2, currency="USD"),
     )  # fmt: skip
+    return RegorusEngine(bundle), question
+
+
+def decision_us(action: str) -> float:
+    """One decision of the embedded engine on the shipped policy."""
+    engine, question = engine_and_question(action)
 
     async def many(count: int) -> None:
         for _ in range(count):
