@@ -25,6 +25,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -96,6 +97,12 @@ class KeyAge:
 
     max_ms: int = 90 * DAY_MS
     warn_ms: int = 14 * DAY_MS
+
+
+@lru_cache(maxsize=4096)
+def _stored_key(jwk: str) -> PublicKey:
+    """A registered key from its stored text. Same text, same immutable key: safe to remember."""
+    return load_public(msgspec.json.decode(jwk, type=dict[str, object]), CLIENT_ALGS)
 
 
 class ClientAuthenticator:
@@ -236,12 +243,7 @@ class ClientAuthenticator:
         if not is_slug(client_id.removeprefix(OPERATOR_PREFIX)):
             return {}
         rows = await self._store.fetch("client_keys_by_client", {"client_id": client_id})
-        return {
-            load_public(
-                msgspec.json.decode(text(row, "jwk"), type=dict[str, object]), CLIENT_ALGS
-            ): number(row, "created_ms")
-            for row in rows
-        }
+        return {_stored_key(text(row, "jwk")): number(row, "created_ms") for row in rows}
 
     def _signer(
         self, keys: Collection[PublicKey], header: jws.Header, parts: jws.Parsed

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
+from msgspec import structs
+
 from cryogate.broker.details import Asked, facts
 from cryogate.broker.oauth import OAuthError
 from cryogate.broker.rows import experiment_of, number
@@ -111,7 +113,7 @@ async def decide_grant(
         grant=asked.wish(default_ttl_s),
         history=HistoryFacts(recent_denials=recent_denials),
     )
-    caps = await policy.caps(question)  # (2a)
+    caps = await policy.caps(_timeless(question))  # (2a)
     if caps is None:
         # Without bounds to fill in there is nothing to grant; `decide` knows the reasons.
         decision = await policy.decide(question)
@@ -145,6 +147,18 @@ async def decide_grant(
     if grant.within(request) or ttl_s < 1:  # (2d)
         raise Unavailable("a grant came out wider than its request")
     return Granted(grant, ttl_s, decision.policy_digest, decision.reasons)
+
+
+def _timeless(question: Question) -> Question:
+    """The question that `PolicyEngine.caps` may see: who and what for, and nothing that moves.
+
+    Bounds to fill in are the same from one minute to the next, so an engine may remember them under
+    this whole question (A2). What moves is judged by the decision that follows.
+    """
+    experiment = question.experiment
+    if experiment is not None:
+        experiment = structs.replace(experiment, budget_left_cents=0, budget_left_shots=0)
+    return Question(action=question.action, now_ms=0, agent=question.agent, experiment=experiment)
 
 
 def _agent_facts(agent: Agent) -> AgentFacts:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from cryogate.domain.agents import Operator
 from cryogate.domain.errors import Forbidden
@@ -79,16 +80,27 @@ def routes(endpoints: Sequence[Endpoint], auth: ResourceAuth) -> list[Route]:
 
 
 def _route(path: str, methods: dict[str, PublicHandler]) -> Route:
-    if len(methods) == 1:
-        [(method, handler)] = methods.items()
-        return Route(path, handler, methods=[method])
+    return Route(path, _Served(methods), methods=list(methods))
 
-    async def by_method(request: Request) -> Response:
+
+class _Served:
+    """ASGI: calls the handler of the request's method and sends its answer.
+
+    A class of our own, not a function that Starlette wraps: its wrapper adds one more handler of
+    exceptions and one more layer around `send` to every request, for errors that the application's
+    handler turns into problem documents anyway.
+    """
+
+    def __init__(self, methods: dict[str, PublicHandler]) -> None:
+        self._methods = methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry point."""
         # HEAD is GET without a body; Starlette has refused every other undeclared method
-        method = "GET" if request.method == "HEAD" else request.method
-        return await methods[method](request)
-
-    return Route(path, by_method, methods=list(methods))
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        request = Request(scope, receive, send)
+        response = await self._methods[method](request)
+        await response(scope, receive, send)
 
 
 def _guarded(endpoint: Endpoint, auth: ResourceAuth) -> PublicHandler:

@@ -9,8 +9,8 @@
  (7) this ``jti`` was not used before by this key
 
 The replay window is written last, so only proofs that are right in everything take up memory.
-A key is parsed once and then found by the raw header it came in; it is kept only after the proof
-held for a token bound to it, so strangers cannot fill that cache either.
+A key is parsed once and then found by the raw header it came in. Who is pushed out of that bounded
+cache pays for one more parse, no more.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class ProofVerifier:
         if jkt is not None and key.kid != jkt:
             raise InvalidProof("the proof is by another key than the token is bound to")
         key.verify("ES256", parts.signing_input, parts.signature)
-        if jkt is not None and self._cache_size > 0:
+        if self._cache_size > 0:
             if len(self._keys) >= self._cache_size and parts.raw_header not in self._keys:
                 del self._keys[next(iter(self._keys))]
             self._keys[parts.raw_header] = key
