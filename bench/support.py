@@ -34,7 +34,7 @@ UNLIMITED = {
     f"CRYOGATE_LIMITS_{who}_{what}": "1000000"
     for who in ("ADDRESS", "CLIENT")
     for what in ("PER_S", "BURST")
-}
+} | {f"CRYOGATE_LIMITS_AGENT_JOBS_{what}": "1000000" for what in ("PER_MIN", "BURST", "IN_FLIGHT")}
 # In its first seconds a server asks for proofs with its own nonce (a restart must open no replay
 # gap); the load is made of proofs without one, so it begins after them.
 _GRACE_S = 8

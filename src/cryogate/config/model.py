@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cryogate.config.sections import (
+    Alerts,
     Approvals,
     Audit,
     Budgets,
@@ -33,6 +34,7 @@ class Config(Section, frozen=True, kw_only=True):
     clients: Clients = Clients()
     circuits: Circuits = Circuits()
     approvals: Approvals = Approvals()
+    alerts: Alerts = Alerts()
     notify: Notify = Notify()
     prices: Prices = Prices()
     budgets: Budgets = Budgets()

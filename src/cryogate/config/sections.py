@@ -161,15 +161,36 @@ class Revocations(Section, frozen=True, kw_only=True):
 
 
 class Limits(Section, frozen=True, kw_only=True):
-    """Requests a second, and at once, from one address and by one client. 0 a second: no limit.
+    """Requests a second, and at once, from one address and by one client; jobs a minute, at once,
+    and in flight, of one agent and on one backend. 0 is no limit.
 
-    Each process counts by itself.
+    Each process counts rates by itself; jobs in flight are those of the whole deployment.
     """
 
     address_per_s: Annotated[int, msgspec.Meta(ge=0, le=10**6)] = 1000
     address_burst: Annotated[int, msgspec.Meta(ge=1, le=10**6)] = 2000
     client_per_s: Annotated[int, msgspec.Meta(ge=0, le=10**6)] = 500
     client_burst: Annotated[int, msgspec.Meta(ge=1, le=10**6)] = 1000
+    agent_jobs_per_min: Annotated[int, msgspec.Meta(ge=0, le=10**7)] = 3000
+    agent_jobs_burst: Annotated[int, msgspec.Meta(ge=1, le=10**6)] = 1000
+    backend_jobs_per_min: Annotated[int, msgspec.Meta(ge=0, le=10**7)] = 0
+    backend_jobs_burst: Annotated[int, msgspec.Meta(ge=1, le=10**6)] = 1000
+    agent_jobs_in_flight: Annotated[int, msgspec.Meta(ge=0, le=10**6)] = 2000
+    backend_jobs_in_flight: Annotated[int, msgspec.Meta(ge=0, le=10**6)] = 0
+
+
+OnAlert = Literal["notify", "require_approval", "suspend"]
+
+
+class Alerts(Section, frozen=True, kw_only=True):
+    """What each kind of alert does to its agent until an operator closes it."""
+
+    on_shots_surge: OnAlert = "require_approval"
+    on_spend_surge: OnAlert = "require_approval"
+    on_denial_burst: OnAlert = "notify"
+    on_new_backend: OnAlert = "notify"
+    on_unusual_hour: OnAlert = "notify"
+    on_proof_failures: OnAlert = "notify"
 
 
 class Outbound(Section, frozen=True, kw_only=True):

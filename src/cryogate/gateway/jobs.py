@@ -10,7 +10,14 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from cryogate.domain.decisions import Allow, Decision, Deny, ObligationKind
-from cryogate.domain.errors import Conflict, Forbidden, NotFound, Refused, Unauthenticated
+from cryogate.domain.errors import (
+    Conflict,
+    Forbidden,
+    NotFound,
+    Refused,
+    Throttled,
+    Unauthenticated,
+)
 from cryogate.domain.events import Event, Outcome
 from cryogate.domain.experiments import Release
 from cryogate.domain.ids import JOB, is_minted, new_id
@@ -151,6 +158,8 @@ class JobService:
         case = Case(caller, request, action, now_ms, standing, self._devices())
         try:
             decision = await self._pipeline.run(case)
+        except Throttled:
+            raise  # too much is answered, not recorded: a flood must not become one in the log
         except Refused as refusal:
             await self._record_refusal(case, (refusal.code,), "")
             raise

@@ -3,12 +3,14 @@
 The security argument, by number (the numbers of ``docs/life-of-a-request.md``):
 
 (0) the caller holds a live token and has proven it: done before a `Case` can exist
-(1) session and experiment are open and the request fits their bounds   `checks.standing`
+(1) the agent is not suspended and not too fast                          `checks.brakes`;
+    session and experiment are open and the request fits their bounds    `checks.standing`
 (2) the circuit is parsed by us into a program with facts                `checks.circuit`
 (3) every limit of token and device holds against those facts            `checks.token_limits`,
                                                                           `checks.device_limits`
 (4) an upper bound of the price is known                                 `checks.price`
-(5) policy says yes to the whole of it                                   `checks.policy`
+(5) policy says yes to the whole of it                                   `checks.policy`;
+    an open alert about the agent adds the need for an approval          `checks.held`
 
 All checks run even when an earlier one has found violations, so that an agent learns at once
 everything it must change; a check whose input could not be established passes over itself, and

@@ -42,6 +42,7 @@ MAX_ATTEMPTS = 14
 LEASE_MS = 60_000
 KEEP_MS = 30 * 24 * 3600 * 1000
 _FIRST_WAIT_MS, _LONGEST_WAIT_MS = 5_000, 3_600_000
+_QUIET_MS = 3_600_000
 _BATCH, _AT_ONCE, _SPAN = 100, 20, 5_000
 
 
@@ -105,16 +106,18 @@ class Outbox:
         return True
 
     def _entries(self, event: Mapping[str, Any]) -> Sequence[Statement]:
-        kind = str(event["action"])
-        about = str(event.get("approval_id") or event.get("agent_id") or "")
+        kind, about, quiet_ms = _sorted(event)
         now_ms = self._clock.now_ms()
-        body = json.dumps(event, sort_keys=True)
+        entry: dict[str, SqlValue] = {
+            "about": about,
+            "kind": kind,
+            "body": json.dumps(event, sort_keys=True),
+            "now_ms": now_ms,
+            "quiet_ms": now_ms - quiet_ms,
+        }
         return [
-            Statement(
-                "outbox_add",
-                {"channel": n, "about": about, "kind": kind, "body": body, "now_ms": now_ms},
-            )
-            for n, channel in self._channels.items()
+            Statement("outbox_add", {**entry, "channel": name}, rows=None)
+            for name, channel in self._channels.items()
             if channel.wants(kind)
         ]
 
@@ -190,7 +193,7 @@ class Outbox:
         urgent = kind in URGENT
         if not kind.startswith("approval."):
             return Message(
-                message_id, kind, about, f"{kind} {about}".strip(), event_facts(event), "",
+                message_id, kind, about, quoted(f"{kind} {about}".strip()), event_facts(event), "",
                 f"{self._console}/alerts", created_ms, attempt, urgent, {"event": kind},
             )  # fmt: skip
         stored = await self._store.fetch_one("approval_by_id", {"approval_id": about})
@@ -216,3 +219,18 @@ class Outbox:
 
     async def _commit(self, *statements: Statement) -> None:
         await self._store.commit(UnitOfWork(statements))
+
+
+def _sorted(event: Mapping[str, Any]) -> tuple[str, str, int]:
+    """Kind of message, what it is about, and for how long the same is not said again.
+
+    An alert that goes on is one row that counts; people are told of it once an hour at most, and
+    of a minor one only where programs listen.
+    """
+    kind = str(event["action"])
+    if kind != "alert.raised":
+        return kind, str(event.get("approval_id") or ""), 0
+    reasons = [str(reason) for reason in event.get("decision_reasons") or ()]
+    what, whom, severity, *_ = [*reasons, "", "", ""]
+    urgent = severity in ("high", "critical")
+    return kind if urgent else "alert.noted", f"{what} {whom}"[:300], _QUIET_MS

@@ -14,12 +14,11 @@ FOR_PEOPLE = frozenset(
         "approval.requested",
         "approval.reminded",
         "approval.escalated",
-        "alert.opened",
-        "alert.escalated",
+        "alert.raised",
         "message.undeliverable",
     }
 )
-URGENT = frozenset({"approval.escalated", "alert.escalated", "message.undeliverable"})
+URGENT = frozenset({"approval.escalated", "message.undeliverable"})
 ASKS = frozenset({"approval.requested", "approval.reminded", "approval.escalated"})
 
 

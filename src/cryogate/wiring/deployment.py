@@ -55,7 +55,7 @@ class Deployment:
         self.watch = Watch(self.ground)
         self.identity = Identity(self.ground, self.watch)
         self.governance = Governance(self.ground, self.watch.alerts)
-        self.road = Road(self.ground, self.governance, self.identity.revocations)
+        self.road = Road(self.ground, self.governance, self.identity.revocations, self.watch)
         self.telling = Telling(self.ground)
         self._ops = OpsRoutes({"database": self._probe_store, "log": self._probe_log}, __version__)
         self.audit: AuditLog | None = None
@@ -126,6 +126,7 @@ class Deployment:
             ground.devices |= {device.name: device for device in await provider.backends()}
         if self.road.parsers is not None:
             self._exit.push_async_callback(self.road.parsers.close)
+        await self.watch.holds.refresh()
         await dispatcher.start()
         self._exit.push_async_callback(dispatcher.close)
         assert self.audit is not None  # noqa: S101 - app() has checked
@@ -138,6 +139,10 @@ class Deployment:
         self._run(self.policies.follow(), "policy")
         self._run(self.watch.signals.run(), "signals")
         self._run(self.watch.alerts.run(), "alerts")
+        self._run(self.watch.holds.follow(), "holds")
+        self._run(self.watch.detector.run(), "detector")
+        if self.watch.submits.counts:
+            self._run(self.watch.submits.run(), "jobs in flight")
         self._run(dispatcher.run(), "dispatcher")
         if ground.tls is not None:
             self._run(self.identity.credentials.follow(_CERTIFICATES_S), "certificates")

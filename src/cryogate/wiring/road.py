@@ -8,8 +8,10 @@ from cryogate.credentials import EmbeddedLeases
 from cryogate.gateway.accepting import Acceptor
 from cryogate.gateway.asking import Asking
 from cryogate.gateway.changes import JobChanges
+from cryogate.gateway.checks.brakes import BrakesCheck
 from cryogate.gateway.checks.circuit import CircuitCheck
 from cryogate.gateway.checks.device_limits import DeviceLimitsCheck
+from cryogate.gateway.checks.held import HeldCheck
 from cryogate.gateway.checks.policy import PolicyCheck
 from cryogate.gateway.checks.price import PriceCheck
 from cryogate.gateway.checks.standing import StandingCheck
@@ -29,6 +31,7 @@ from cryogate.server.approval_routes import ApprovalRoutes
 from cryogate.server.endpoints import Endpoint
 from cryogate.wiring.governance import Governance
 from cryogate.wiring.ground import Ground
+from cryogate.wiring.watch import Watch
 
 #: The other parsers are slow and hungry, and read only what we wrote.
 _READER = WorkerLimits(memory_bytes=4 << 30, cpu_seconds=60)
@@ -37,7 +40,9 @@ _READER = WorkerLimits(memory_bytes=4 << 30, cpu_seconds=60)
 class Road:
     """Pipeline, job service and dispatcher of one process."""
 
-    def __init__(self, ground: Ground, governance: Governance, revocations: RevocationView) -> None:
+    def __init__(
+        self, ground: Ground, governance: Governance, revocations: RevocationView, watch: Watch
+    ) -> None:
         config, store, clock = ground.config, ground.store, ground.clock
         self.parsers = None
         if config.circuits.workers:
@@ -49,12 +54,14 @@ class Road:
         )
         pipeline = Pipeline(
             (
+                BrakesCheck(watch.holds, watch.submits),
                 StandingCheck(),
                 CircuitCheck(limits, self.parsers),
                 TokenLimitsCheck(),
                 DeviceLimitsCheck(),
                 PriceCheck(governance.prices, governance.ledger),
                 PolicyCheck(ground.policy, ground.denials, SimulatedBefore(store)),
+                HeldCheck(watch.holds),
             )
         )
         self.changes = changes = JobChanges()

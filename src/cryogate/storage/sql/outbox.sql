@@ -23,8 +23,12 @@ WHERE seq >= :first AND seq < :past
 ORDER BY seq
 
 -- name: outbox_add
+-- What was said after quiet_ms is not said again.
 INSERT INTO outbox (channel, about, kind, body, state, attempts, due_ms, created_ms)
-VALUES (:channel, :about, :kind, :body, 'waiting', 0, :now_ms, :now_ms)
+SELECT CAST(:channel AS TEXT), CAST(:about AS TEXT), CAST(:kind AS TEXT), CAST(:body AS TEXT),
+       'waiting', 0, CAST(:now_ms AS BIGINT), CAST(:now_ms AS BIGINT)
+WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE about = :about AND channel = :channel
+                  AND kind = :kind AND created_ms > CAST(:quiet_ms AS BIGINT))
 
 -- name: outbox_due
 SELECT message_id, channel, about, kind, body, attempts, created_ms FROM outbox

@@ -1,0 +1,38 @@
+-- The detector follows the log, and what it finds holds agents until somebody closes the alert.
+
+-- name: events_to_watch
+SELECT seq, body FROM events
+WHERE seq >= :first AND seq < :past
+  AND action IN ('job.accepted', 'job.parked', 'job.refused', 'token.refused', 'session.refused',
+                 'alert.raised', 'alert.closed')
+ORDER BY seq
+
+-- name: profile_of
+SELECT profile FROM agent_profiles WHERE agent_id = :agent_id
+
+-- name: profile_put
+INSERT INTO agent_profiles (agent_id, profile) VALUES (:agent_id, :profile)
+ON CONFLICT (agent_id) DO UPDATE SET profile = excluded.profile
+
+-- name: alert_fold_held
+-- A suspension is never weakened by a later occurrence; only closing ends it.
+INSERT INTO alerts (alert_id, kind, subject, severity, evidence, state, count, first_ms, last_ms,
+                    hold)
+VALUES (:alert_id, :kind, :subject, :severity, :evidence, 'open', 1, :at_ms, :at_ms, :hold)
+ON CONFLICT (kind, subject) WHERE state <> 'closed' DO UPDATE
+SET count = alerts.count + 1, severity = excluded.severity, evidence = excluded.evidence,
+    last_ms = CASE WHEN excluded.last_ms > alerts.last_ms THEN excluded.last_ms
+                   ELSE alerts.last_ms END,
+    hold = CASE WHEN alerts.hold = 'suspend' THEN alerts.hold
+                ELSE COALESCE(excluded.hold, alerts.hold) END
+
+-- name: alert_hold
+UPDATE alerts SET hold = :hold WHERE kind = :kind AND subject = :subject AND state <> 'closed'
+
+-- name: holds_in_force
+SELECT alert_id, kind, subject, hold FROM alerts WHERE hold IS NOT NULL AND state <> 'closed'
+
+-- name: jobs_in_flight
+SELECT agent_id, backend, count(*) AS jobs FROM jobs
+WHERE state IN ('queued', 'dispatching', 'running')
+GROUP BY agent_id, backend
