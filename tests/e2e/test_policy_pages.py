@@ -87,3 +87,9 @@ def test_the_page_about_authzen_shows_a_request_that_works(server: Live) -> None
     found = httpx.get(f"{url}/.well-known/authzen-configuration").json()
     assert found["access_evaluation_endpoint"] == f"{url}/access/v1/evaluation"
     assert httpx.post(found["access_evaluation_endpoint"], json=asked).status_code == 401
+
+
+def test_the_page_about_kits_does_what_it_says(server: Live) -> None:
+    told = [text for _, text in server.page(DOCS / "policies-kit.md")]
+    assert "tests passed" in told[1]
+    assert "version 3 is in force" in told[4]

@@ -17,6 +17,26 @@ _NOTE = click.option("--note", default="", help="Why; kept in the audit log.")
 
 @click.argument("bundle", type=_DIRECTORY)
 @click.option(
+    "--kit", required=True, help="research-group, startup, regulated-enterprise, ci-only."
+)
+@click.option("--version", type=click.IntRange(min=1), default=2, show_default=True)
+def new(settings: Settings, bundle: Path, kit: str, version: int) -> None:
+    """Write a new bundle from a starter kit into the directory BUNDLE."""
+    from cryogate.policies.kits import assemble
+
+    files = assemble(kit, version)
+    if bundle.exists():
+        raise click.UsageError(f"{bundle} is there already")
+    for name, content in files.items():
+        path = bundle / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    document = {"bundle": str(bundle), "kit": kit, "version": version, "files": len(files)}
+    emit(settings, document, lambda: say(f"wrote {bundle}; next: cryogate policy test {bundle}"))
+
+
+@click.argument("bundle", type=_DIRECTORY)
+@click.option(
     "--key",
     "key_file",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -111,6 +131,7 @@ def key_(settings: Settings) -> None:
 def register(group: click.Group) -> None:
     """Add the commands to ``cryogate policy``."""
     for name, body, speaks in (
+        ("new", new, As.NOBODY),
         ("sign", sign, As.NOBODY),
         ("activate", activate, As.OPERATOR),
         ("rollback", rollback, As.OPERATOR),
