@@ -114,7 +114,7 @@ class GuardedPool:
         size: int = 1,
         limits: WorkerLimits | None = None,
         max_jobs: int = 1000,
-        request_timeout_s: float = 1.5,
+        request_timeout_s: float = 1.2,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         if size < 1 or max_jobs < 1:

@@ -27,6 +27,7 @@ from cryogate.circuits.rich.tree import (
 )
 
 _DEEPEST_CALL = 64
+_MOST_CALLS = 10_000
 
 
 class Counter:
@@ -100,6 +101,8 @@ class Counter:
         count, _, _ = self._definitions.applied(statement, scope)
         broadcast = 1
         for operand in statement.operands:
+            if type(operand.select) is int:
+                continue
             try:
                 wires = resolve(operand, scope)
             except NotConstant:
@@ -125,6 +128,8 @@ class Counter:
                 key.append(None)
         memo = (callee.name, tuple(key))
         if memo not in self._memo:
+            if len(self._memo) >= _MOST_CALLS:
+                raise CircuitError("too_large", "too many different calls of subroutines")
             self._memo[memo] = self.count(callee.body, inner, depth + 1)
         return self._memo[memo]
 

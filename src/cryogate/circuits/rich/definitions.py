@@ -1,7 +1,7 @@
 """Gate definitions: checked once when they are made, expanded to primitives when applied.
 
 A body may only use what was defined before it, so definitions form a directed acyclic graph: the
-number of operations of each is counted exactly, with big integers, without expanding anything,
+number of operations of each is counted, with big integers, without expanding anything,
 and what would be too large is refused before the first operation is made (C1).
 """
 
@@ -105,7 +105,10 @@ class Definitions:
         return count, depth
 
     def applied(self, statement: Apply, scope: Scope) -> tuple[int, int, int]:
-        """(operations, depth, qubits) of one application, its modifiers counted in."""
+        """(primitives, depth, qubits) of one application, its modifiers counted in.
+
+        A ``gphase`` counts too: it is nothing by itself, and an operation under a control.
+        """
         count, depth, needed = self.size(statement.name, len(statement.arguments))
         for modifier in reversed(statement.modifiers):
             amount = amount_of(modifier, scope)
@@ -113,14 +116,13 @@ class Definitions:
                 count *= abs(amount)
             elif modifier.kind != "inv":
                 needed += amount
-                count = max(count, int(statement.name == "gphase"))
                 count += 2 * amount * (modifier.kind == "negctrl")
         return count, depth, needed
 
     def size(self, name: str, arguments: int) -> tuple[int, int, int]:
-        """(operations, depth, qubits) of one application. Raises `CircuitError`."""
+        """(primitives, depth, qubits) of one application. Raises `CircuitError`."""
         if name == "gphase":
-            return 0, 0, 0
+            return 1, 0, 0  # a control makes an operation of it
         found = self._scope.find(name)
         if isinstance(found, Gate):
             definition = found.definition
@@ -183,6 +185,8 @@ class Definitions:
     def _plain(self, name: str, params: tuple[float, ...], qubits: tuple[int, ...]) -> list[Leaf]:
         found = self._scope.find(name)
         if isinstance(found, Gate):
+            if not found.operations:
+                return []  # however many empty definitions it is made of
             inner = Scope(self._scope)
             for parameter, number in zip(found.definition.parameters, params, strict=True):
                 inner.rebind(parameter, Variable("float", number, constant=True))

@@ -12,6 +12,7 @@ from cryogate.circuits.rich.tree import Binary, Cast, Expression, Function, Inde
 
 Value = int | float
 MAX_DEPTH = 48
+MAX_TERMS = 256
 _RANKS_3 = {
     "||": 1, "&&": 2, "|": 3, "^": 4, "&": 5, "==": 6, "!=": 6, "<": 7, ">": 7, "<=": 7, ">=": 7,
     "<<": 8, ">>": 8, "+": 9, "-": 9, "*": 10, "/": 10, "%": 10,
@@ -79,8 +80,12 @@ class ExpressionParser:
             raise CircuitError("too_large", "an expression is nested too deeply", line=self.line())
         left = self.unary()
         ranks = _RANKS[self.version]
+        terms = 0
         while (found := ranks.get(self.texts[self.position], 0)) >= rank:
             symbol = self.texts[self.position]
+            terms += 1
+            if terms > MAX_TERMS:  # evaluation goes as deep as there are terms
+                raise CircuitError("too_large", "an expression is too long", line=self.line())
             self.position += 1
             if symbol == "/" and self.version == 2:
                 symbol = "real /"  # OpenQASM 2 knows no integers

@@ -42,6 +42,9 @@ from cryogate.circuits.rich.tree import (
     Subroutine,
 )
 
+#: Steps that add no operation are bounded by themselves.
+_IDLE_STEPS = 100_000
+
 
 class Oversized(CircuitError):
     """A program that would be larger than accepted, found before it was expanded."""
@@ -88,14 +91,17 @@ class Interpreter(Declaring):
     def block(self, body: tuple[Statement, ...], scope: Scope, condition: Condition | None) -> None:
         """Run statements in order; errors get the line of the innermost statement."""
         for statement in body:
-            # (2)
-            self.steps += 1
-            if self.steps > 2 * self.limits.max_operations:
-                raise CircuitError("too_large", "too many steps", line=statement.line)
             try:
+                self.step()
                 getattr(self, _ACTIONS[type(statement)])(statement, scope, condition)
             except CircuitError as error:
                 raise error.at(statement.line) from None
+
+    def step(self) -> None:
+        """(2): one more statement or turn of a loop. Raises `CircuitError` for too many."""
+        self.steps += 1
+        if self.steps > _IDLE_STEPS + 2 * self.builder.size:
+            raise CircuitError("too_large", "too many steps that do nothing")
 
     # -- gates -----------------------------------------------------------------------------
 
@@ -296,7 +302,7 @@ class Interpreter(Declaring):
         for number in sequence(statement.values, scope):
             inner = Scope(scope)
             inner.rebind(statement.name, Variable("int", number, constant=True))
-            self.steps += 1
+            self.step()
             self.block(statement.body, inner, condition)
 
     def branch(self, statement: If, scope: Scope, condition: Condition | None) -> None:

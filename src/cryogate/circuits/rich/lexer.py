@@ -3,48 +3,69 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 
 from cryogate.circuits.errors import CircuitError, shown
 
+# Everything is one token: blanks are skipped, a line feed counts, any other character is an error.
 _TOKEN = re.compile(
-    r"\s*+(?:"
-    r"(?P<name>[A-Za-z_]\w{0,63}+)"
-    r"|(?P<real>(?:\d{1,40}+\.\d{0,40}+|\.\d{1,40}+)(?:[eE][-+]?\d{1,3}+)?+"
-    r"|\d{1,40}+[eE][-+]?\d{1,3}+)"
-    r"|(?P<int>\d{1,40}+)"
-    r'|(?P<text>"[^"\n]{0,100}+")'
-    r"|(?P<symbol>->|==|!=|<<=|>>=|<=|>=|<<|>>|&&|\|\||\*\*|\+\+|[-+*/%&|^]="
-    r"|[-+*/%&|^~()\[\]{}<>=,;:@!])"
-    r"|(?P<end>\Z)"
-    r"|(?P<other>.))"
+    r"[ \t\r]*+("
+    r"\n"
+    r"|[A-Za-z_]\w{0,63}+"
+    r"|(?:\d{1,40}+\.\d{0,40}+|\.\d{1,40}+)(?:[eE][-+]?\d{1,3}+)?+"
+    r"|\d{1,40}+[eE][-+]?\d{1,3}+"
+    r"|\d{1,40}+"
+    r'|"[^"\n]{0,100}+"'
+    r"|->|==|!=|<<=|>>=|<=|>=|<<|>>|&&|\|\||\*\*|\+\+|[-+*/%&|^]="
+    r"|[-+*/%&|^~()\[\]{}<>=,;:@!]"
+    r"|."
+    r"|\Z)",
+    re.ASCII,
 )
+_SYMBOLS = frozenset("-+*/%&|^~()[]{}<>=,;:@!")
+
+
+class _Kinds(dict[str, str]):
+    """Kind of a token by its text; equal tokens are looked at once."""
+
+    def __missing__(self, text: str) -> str:
+        first = text[:1]
+        if not text:
+            kind = "end"
+        elif first.isalpha() or first == "_":
+            kind = "name"
+        elif text.isdigit():
+            kind = "int"
+        elif first.isdigit() or (first == "." and len(text) > 1):
+            kind = "real"
+        elif first == '"' and len(text) > 1:
+            kind = "text"
+        else:
+            kind = "symbol" if len(text) > 1 or text in _SYMBOLS else "other"
+        self[text] = kind
+        return kind
 
 
 class Tokens:
-    """Parallel lists: kind, text and offset of every token, with an ``end`` token last."""
+    """Parallel lists: kind, text and line of every token, with an empty ``end`` token last."""
 
-    __slots__ = ("_newlines", "kinds", "offsets", "texts")
+    __slots__ = ("_lines", "kinds", "texts")
 
     def __init__(self, text: str) -> None:
-        self._newlines = [match.start() for match in re.finditer("\n", text)]
-        self.kinds: list[str] = []
         self.texts: list[str] = []
-        self.offsets: list[int] = []
-        kinds, texts, offsets = self.kinds.append, self.texts.append, self.offsets.append
-        for match in _TOKEN.finditer(text):
-            kind = match.lastgroup or "end"
-            start = match.start(kind)
-            if kind == "other":
-                raise CircuitError("syntax", f"unexpected {shown(text[start : start + 8])}").at(
-                    text.count("\n", 0, start) + 1
-                )
-            kinds(kind)
-            texts(match[kind])
-            offsets(start)
-            if kind == "end":
-                break
+        self._lines: list[int] = []
+        texts, lines, line = self.texts.append, self._lines.append, 1
+        for found in _TOKEN.findall(text):
+            if found == "\n":
+                line += 1
+            else:
+                texts(found)
+                lines(line)
+        kinds = _Kinds()
+        self.kinds = [kinds[token] for token in self.texts]
+        if "other" in kinds.values():
+            at = self.kinds.index("other")
+            raise CircuitError("syntax", f"unexpected {shown(self.texts[at])}", line=self.line(at))
 
     def line(self, position: int) -> int:
         """1-based line of a token."""
-        return bisect_right(self._newlines, self.offsets[position]) + 1
+        return self._lines[position]

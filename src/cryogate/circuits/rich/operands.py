@@ -6,6 +6,7 @@ from cryogate.circuits.errors import CircuitError
 from cryogate.circuits.rich.expressions import ExpressionParser
 from cryogate.circuits.rich.tree import Expression, Modifier, Operand, Range
 
+_MAX_ELEMENTS = 4096
 NUMBERS = frozenset({"int", "uint", "float", "angle", "bool"})
 
 
@@ -44,8 +45,13 @@ class OperandParser(ExpressionParser):
     def operand(self) -> Operand:
         """A register, an element, a range or a set of elements."""
         name = self.name()
-        if not self.accept("["):
+        texts, at = self.texts, self.position
+        if texts[at] != "[":
             return Operand(name, None)
+        if self.kinds[at + 1] == "int" and texts[at + 2] == "]":  # by far the most common
+            self.position = at + 3
+            return Operand(name, int(texts[at + 1]))
+        self.position += 1
         select: Expression | Range | tuple[Expression, ...]
         select = self.elements() if self.texts[self.position] == "{" else self.range_or_index()
         self.expect("]")
@@ -53,10 +59,13 @@ class OperandParser(ExpressionParser):
 
     def elements(self) -> tuple[Expression, ...]:
         """``{1, 2, 3}``."""
+        line = self.line()
         self.expect("{")
         found = [self.expression()]
         while self.accept(","):
             found.append(self.expression())
+            if len(found) > _MAX_ELEMENTS:
+                raise CircuitError("too_large", "a set of too many elements", line=line)
         self.expect("}")
         return tuple(found)
 

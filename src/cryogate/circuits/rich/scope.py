@@ -134,8 +134,10 @@ def resolve(operand: Operand, scope: Scope) -> Wires:
         return wires
     if not wires.whole:  # it has no elements
         raise CircuitError("syntax", f"{shown(operand.name)} is a single element")
-    size = len(wires.indices)
     select = operand.select
+    if type(select) is int:
+        return Wires(wires.quantum, (_at(wires, select, operand.name),), False)
+    size = len(wires.indices)
     # An expression is a named tuple too, so a set is known by its exact type.
     if isinstance(select, Range) or type(select) is tuple:
         chosen = sequence(select, scope)  # type: ignore[arg-type]

@@ -9,7 +9,6 @@ way it is called.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from cryogate.circuits.assemble import CONDITIONAL, facts_from
 from cryogate.circuits.errors import CircuitError
@@ -35,7 +34,6 @@ from cryogate.circuits.rich.tree import (
     Subroutine,
 )
 
-_STEPS = 20_000
 _UNITS = 400_000
 _ORIGIN = 0
 
@@ -88,8 +86,7 @@ class Summary(Interpreter):
     ) -> None:
         self.budget = Budget(_UNITS)
         self.tally = Tally(limits, self.budget)
-        bounded = replace(limits, max_operations=_STEPS // 2)
-        super().__init__(version, included, bounded, parameters, self.tally)
+        super().__init__(version, included, limits, parameters, self.tally)
         self.flows = GateFlows(self.definitions, self.budget)
         self.calls: dict[tuple[object, ...], tuple[Flow, list[int], int]] = {}
         self.hidden_clbits = 0
@@ -113,6 +110,10 @@ class Summary(Interpreter):
     def bits(self) -> int:
         """Classical bits so far, with those of turns and calls that were not run."""
         return self.tally.layout.clbits + self.hidden_clbits
+
+    def step(self) -> None:
+        """Every statement costs."""
+        self.budget.spend(4)
 
     # -- where numbers may be unknown ------------------------------------------------------------
 
