@@ -50,11 +50,13 @@ class Possession:
         if proof is None:
             raise OAuthError("invalid_dpop_proof", "send a DPoP proof by the key in question")
         try:
-            return self._proofs.verify(proof, method="POST", url=endpoint).key
+            found = self._proofs.verify(proof, method="POST", url=endpoint)
+            await self._proofs.settle(found)
         except NonceRequired as error:
             raise OAuthError(error.code, error.detail, nonce=error.nonce) from None
         except TokenError as error:
             raise OAuthError("invalid_dpop_proof", error.detail) from None
+        return found.key
 
 
 def spending(client: Client, bound: Confirmation | None) -> Client:

@@ -10,7 +10,8 @@ Why a request can be trusted to be safe, numbered as in `Session.converse`:
    (RFC 9449 section 4.2). Nothing signed is ever sent twice.
 3. A lost answer is asked for again only when the call is repeatable, or was certainly not seen;
    a bounded number of times, after a pause with jitter.
-4. ``use_dpop_nonce`` (RFC 9449 sections 8, 9) is answered once, with the nonce.
+4. ``use_dpop_nonce`` (RFC 9449 sections 8, 9) is answered with the nonce, at most twice: the first
+   may have been one process's, and the second one for all of them.
 5. Any other 401 renews the token once. A second one is final: renewing again would be a loop.
 6. Everything else that is not a success is an error, and the error never shows the token.
 """
@@ -157,8 +158,7 @@ class Session:
     def _exchange(
         self, call: Call, token: Token | None, form: Mapping[str, str] | None = None
     ) -> Conversation:
-        answered = False
-        tries = 0
+        answered = tries = 0
         while True:
             reply = yield self._request(call, token, form or self.wanted)  # (2)
             if isinstance(reply, Lost):
@@ -171,8 +171,8 @@ class Session:
             nonce = reply.headers.get("dpop-nonce", "")
             if nonce and len(nonce) <= 512:
                 self._nonces[_realm(call)] = nonce
-                if not answered and _wants_nonce(reply):  # (4)
-                    answered = True
+                if answered < 2 and _wants_nonce(reply):  # (4)
+                    answered += 1
                     continue
             return reply
 

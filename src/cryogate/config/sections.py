@@ -70,6 +70,7 @@ class Tokens(Section, frozen=True, kw_only=True):
     max_ttl_s: Annotated[int, msgspec.Meta(ge=30, le=3600)] = 3600
     max_delegation_depth: Annotated[int, msgspec.Meta(ge=0, le=8)] = 3
     proof_window_s: Annotated[int, msgspec.Meta(ge=5, le=300)] = 60
+    require_nonce: Literal["auto", "off", "replica", "shared"] = "auto"
     insecure_bearer: bool = False
 
 

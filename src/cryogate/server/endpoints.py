@@ -110,7 +110,7 @@ def _guarded(endpoint: Endpoint, auth: ResourceAuth) -> PublicHandler:
         agent_handler = endpoint.handler
 
         async def for_agent(request: Request) -> Response:
-            return await agent_handler(request, auth.agent(request))
+            return await agent_handler(request, await auth.agent(request))
 
         return for_agent
     operator_handler, roles = endpoint.handler, frozenset(endpoint.roles)

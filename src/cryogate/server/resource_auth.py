@@ -54,14 +54,14 @@ class ResourceAuth:
         self._rate = rate
         self._signals = signals
 
-    def agent(self, request: Request) -> Caller:
+    async def agent(self, request: Request) -> Caller:
         """The agent that proved its token on this request.
 
         Raises:
             Unauthenticated: any of (a) to (c) does not hold.
             Unavailable: the view of revocations is stale.
         """
-        token = self._prove(request, self._agents)
+        token = await self._prove(request, self._agents)
         grant = token.grant
         if grant is None:
             raise Unauthenticated("invalid_token", "the token grants nothing here")
@@ -78,7 +78,7 @@ class ResourceAuth:
             Forbidden: an operator no more.
             Unavailable: the view of revocations is stale.
         """
-        token = self._prove(request, self._operators)
+        token = await self._prove(request, self._operators)
         if ADMIN_SCOPE not in token.scope:
             raise Unauthenticated("invalid_token", "the token has no admin scope")
         # An operator is no agent: only its token and the owner-wide switch can name it. The global
@@ -91,7 +91,7 @@ class ResourceAuth:
             raise Forbidden("operator_inactive", "this operator has no rights any more")
         return operator
 
-    def _prove(self, request: Request, guard: ResourceGuard) -> VerifiedToken:
+    async def _prove(self, request: Request, guard: ResourceGuard) -> VerifiedToken:
         scope = request.scope
         if b"access_token" in scope["query_string"].lower():
             raise Malformed(
@@ -105,13 +105,15 @@ class ResourceAuth:
                 proofs.append(value.decode("latin-1"))
         path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
         try:
-            token, _ = guard.check(
+            token, proof = guard.check(
                 authorization,
                 proofs,
                 method=scope["method"],
                 url=self._base_url + path,
                 certificate=lambda: self._peers.thumbprint(scope),
             )
+            if proof is not None and proof.shared:
+                await guard.settle(proof)
         except InvalidProof as error:
             asked_for_nonce = isinstance(error, NonceRequired)
             if self._signals is not None and error.client_id and not asked_for_nonce:

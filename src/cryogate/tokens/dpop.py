@@ -7,6 +7,8 @@
  (5) ``ath`` is this token's, where there is a token, and absent where there is none
  (6) ``iat`` is in the window; where the window cannot tell, the proof carries our nonce
  (7) this ``jti`` was not used before by this key
+ (8) nor at another process, where the nonce is one that all processes take: `settle` asks the
+     shared store, and a proof is not accepted before that has said so
 
 The replay window is written last, so only proofs that are right in everything take up memory.
 A key is parsed once and then found by the raw header it came in. Who is pushed out of that bounded
@@ -34,8 +36,8 @@ from cryogate.tokens.errors import (
     ReplayedProof,
 )
 from cryogate.tokens.keys import ES256, PublicKey, SigningKey, load_public
-from cryogate.tokens.nonces import NonceSource
-from cryogate.tokens.replay import ReplayWindow
+from cryogate.tokens.nonces import NonceSource, Place
+from cryogate.tokens.replay import ReplayWindow, SharedReplay
 
 TYPE: Final = "dpop+jwt"
 MAX_AGE_S: Final = 60
@@ -48,10 +50,14 @@ _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A proof that held: the key, and what was signed."""
+    """A proof that held: the key, and what was signed.
+
+    ``shared``: step (8) is still due.
+    """
 
     key: PublicKey
     claims: ProofClaims
+    shared: bool = False
 
     @property
     def jkt(self) -> str:
@@ -92,7 +98,8 @@ class ProofVerifier:
 
     ``max_age_s`` and ``max_ahead_s`` are how far ``iat`` may lie behind and ahead of our clock
     without a nonce. With ``require_nonce`` no proof passes without one: set it where several
-    processes share an address, for a nonce is good at one of them only.
+    processes share an address. Such a nonce is for this process; with ``shared`` also, when a
+    client comes with another process's, and with ``prefer_shared`` always, it is one for all.
     """
 
     def __init__(
@@ -104,11 +111,14 @@ class ProofVerifier:
         max_age_s: int = MAX_AGE_S,
         max_ahead_s: int = MAX_AHEAD_S,
         require_nonce: bool = False,
+        shared: SharedReplay | None = None,
+        prefer_shared: bool = False,
         cache_size: int = 4096,
     ) -> None:
         self._clock_ms, self._replay, self._nonces = clock_ms, replay, nonces
         self._max_age_s, self._max_ahead_s = max_age_s, max_ahead_s
         self._require_nonce = require_nonce
+        self._shared, self._prefer_shared = shared, prefer_shared
         self._cache_size = cache_size
         self._keys: dict[str, PublicKey] = {}
         self._latest_s = 0
@@ -136,10 +146,25 @@ class ProofVerifier:
             raise InvalidProof("htu is not this request's URL")
         if claims.ath != ath:  # (5)
             raise InvalidProof("ath is not the hash of the access token sent along")
-        self._timely(claims)  # (6)
+        shared = self._timely(claims)  # (6)
         if not self._replay.use(key.kid, claims.jti, claims.iat):  # (7)
             raise ReplayedProof
-        return Proof(key, claims)
+        return Proof(key, claims, shared)
+
+    async def settle(self, proof: Proof) -> None:
+        """Step (8), for a proof that `verify` gave.
+
+        Raises:
+            InvalidProof: it was used at another process, or the store needs a new nonce.
+            Unavailable: the store did not answer.
+        """
+        if not proof.shared:
+            return
+        new = None if self._shared is None else await self._shared.use(proof.jkt, proof.claims.jti)
+        if new is None:
+            raise NonceRequired(self._nonces.fresh(self._latest_s, shared=True))
+        if not new:
+            raise ReplayedProof
 
     def _read(self, proof: str, jkt: str | None) -> tuple[PublicKey, ProofClaims]:
         parts = jws.split(proof)
@@ -157,21 +182,29 @@ class ProofVerifier:
             self._keys[parts.raw_header] = key
         return key, read_proof(parts.payload)
 
-    def _timely(self, claims: ProofClaims) -> None:
+    def _timely(self, claims: ProofClaims) -> bool:
+        """Whether the shared store must be asked."""
         # A clock that steps back must not bring a forgotten proof back to life (T12).
         now_s = self._latest_s = max(self._latest_s, self._clock_ms() // 1000)
         oldest_s = now_s - self._max_age_s
         self._replay.forget_before(oldest_s)
         if claims.iat < oldest_s:
             raise InvalidProof("the proof is too old: make a new one for every request")
-        if claims.nonce is not None and self._nonces.accepts(claims.nonce, now_s):
+        place = Place.UNKNOWN
+        if claims.nonce is not None:
+            place = self._nonces.place(claims.nonce, now_s)
+        if place is Place.HERE or (place is Place.SHARED and self._shared is not None):
             # Fresh by our own hand, so a clock that is ahead is forgiven, within reason.
             if claims.iat > now_s + self._max_age_s:
                 raise InvalidProof("iat lies in the future: check the clock")
-            return
+            return place is Place.SHARED
+        if place is Place.ELSEWHERE and self._shared is not None:
+            # this client is not always sent to the same process
+            raise NonceRequired(self._nonces.fresh(now_s, shared=True))
         unsure = claims.iat <= self._replay.not_before_s + self._max_ahead_s
         if self._require_nonce or unsure or claims.iat > now_s + self._max_ahead_s:
-            raise NonceRequired(self._nonces.fresh(now_s))
+            raise NonceRequired(self._nonces.fresh(now_s, shared=self._prefer_shared))
+        return False
 
 
 def token_hash(token: str) -> str:

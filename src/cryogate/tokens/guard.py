@@ -45,6 +45,8 @@ class ResourceGuard:
     ) -> tuple[VerifiedToken, Proof | None]:
         """The token of a request, possession proven, and the proof where there is one.
 
+        The proof is not accepted before `settle` has been awaited for it.
+
         ``authorization`` and ``dpop`` are all values of these header fields. ``url`` is the
         configured base URL with the request's path, ``certificate`` gives the thumbprint
         (``x5t#S256``) of the client's certificate on this connection.
@@ -80,6 +82,10 @@ class ResourceGuard:
             if shown is None or not hmac.compare_digest(shown, verified.x5t):
                 raise WrongToken("the token is bound to another certificate than the connection's")
         return verified, None
+
+    async def settle(self, proof: Proof) -> None:
+        """As `ProofVerifier.settle`."""
+        await self._proofs.settle(proof)
 
 
 def challenge(error: TokenError) -> str:

@@ -16,10 +16,24 @@ forget would be to allow.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 
 from cryogate.domain.errors import Unavailable
 
 _SLOT_S = 8
+
+
+class SharedReplay(ABC):
+    """Remembers used proofs of all processes of a deployment."""
+
+    @abstractmethod
+    async def use(self, jkt: str, jti: str) -> bool | None:
+        """Mark a proof as used; False if it was already, None if the store has forgotten what
+        was used before, so that proofs need a nonce of its new place.
+
+        Raises:
+            Unavailable: nobody can be sure.
+        """
 
 
 class ReplayWindow:

@@ -85,6 +85,8 @@ class Deployment:
         await self.identity.revocations.refresh()
         await self.identity.credentials.refresh()
         await self.governance.ledger.refresh()
+        if self.identity.shared_proofs is not None:
+            await self.identity.shared_proofs.start()
 
     def app(self) -> ASGIApp:
         """The ASGI application; call after `open`."""
@@ -144,6 +146,8 @@ class Deployment:
         if self.watch.submits.counts:
             self._run(self.watch.submits.run(), "jobs in flight")
         self._run(dispatcher.run(), "dispatcher")
+        if self.identity.shared_proofs is not None:
+            self._run(self.identity.shared_proofs.sweep(), "used proofs")
         if ground.tls is not None:
             self._run(self.identity.credentials.follow(_CERTIFICATES_S), "certificates")
         self._run(self.telling.prompter.run(), "reminders")

@@ -20,6 +20,7 @@ from cryogate.broker.registry import Registry
 from cryogate.broker.replicas import Replicas
 from cryogate.broker.revocation_view import FollowedRevocations
 from cryogate.broker.revoke import RevocationService
+from cryogate.broker.shared_proofs import SharedProofs
 from cryogate.broker.status_list import StatusLists, StatusPlaces
 from cryogate.broker.watched_clients import WatchedClients
 from cryogate.config import Config, ConfigError
@@ -59,11 +60,18 @@ class Identity:
         self.registry = Registry(store, clock)
         trust = None if ground.tls is None else ground.tls.trust
         self.credentials = Credentials(store, clock, trust)
+        nonces, mode = NonceSource(), _nonce_mode(config)
+        self.shared_proofs = None
+        if mode != "off":
+            self.shared_proofs = SharedProofs(store, ground.sealer, clock, nonces)
         proofs = ProofVerifier(
             clock_ms=clock.now_ms,
             replay=ReplayWindow(not_before_s=clock.now_ms() // 1000),
-            nonces=NonceSource(),
+            nonces=nonces,
             max_age_s=config.tokens.proof_window_s,
+            require_nonce=mode != "off",
+            shared=self.shared_proofs,
+            prefer_shared=mode == "shared",
         )
         verifiers = tuple(
             AccessTokenVerifier(
@@ -171,6 +179,13 @@ class Identity:
             *self._introspection_routes.endpoints(),
             *self._registry_routes.endpoints(),
         )
+
+
+def _nonce_mode(config: Config) -> str:
+    """SQLite admits one process, whose memory is enough; PostgreSQL may serve several."""
+    if config.tokens.require_nonce != "auto":
+        return config.tokens.require_nonce
+    return "off" if config.store_url.startswith("sqlite:") else "shared"
 
 
 def _tls_methods(config: Config) -> tuple[str, ...]:
