@@ -170,8 +170,9 @@ class Session:
             assert reply is not None  # noqa: S101 - the driver's side of the contract
             nonce = reply.headers.get("dpop-nonce", "")
             if nonce and len(nonce) <= 512:
+                news = nonce != self._nonces.get(_realm(call))
                 self._nonces[_realm(call)] = nonce
-                if answered < 2 and _wants_nonce(reply):  # (4)
+                if answered < (2 if news else 1) and _wants_nonce(reply):  # (4)
                     answered += 1
                     continue
             return reply
