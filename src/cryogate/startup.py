@@ -21,6 +21,7 @@ import uvicorn
 from cryogate.broker.registry import Registry
 from cryogate.config import Config, load
 from cryogate.domain.errors import Conflict, CryogateError
+from cryogate.domain.secrets import Secret
 from cryogate.policies import shipped_bundle
 from cryogate.policies.local_key import open_signer
 from cryogate.server.connections import ConnectionLimits, Watch
@@ -132,6 +133,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
     deployment = Deployment(config, base_url)
     await deployment.open()
     await first_operator(deployment.identity.registry, config.state)
+    password = await first_password(deployment)
     tls, protocol = deployment.ground.tls, Watch(_connection_limits(config)).protocol()
     server = _Server(
         uvicorn.Config(
@@ -149,6 +151,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         ),
         config,
         base_url,
+        password,
     )
     _settle_memory()
     try:
@@ -192,6 +195,14 @@ async def first_operator(registry: Registry, state: Path) -> None:
     _write_private(path, document)
 
 
+async def first_password(deployment: Deployment) -> Secret | None:
+    """A one-time password for the first operator's console account, once: when nobody has one."""
+    config, people = deployment.config, deployment.identity.people
+    if people.auth is None or not config.console.local_accounts or await people.accounts.any():
+        return None
+    return (await people.accounts.enable(FIRST_OPERATOR, "first-start")).password
+
+
 def _write_private(path: Path, document: Mapping[str, Any]) -> None:
     partial = path.with_suffix(".new")
     partial.unlink(missing_ok=True)
@@ -206,9 +217,15 @@ def _write_private(path: Path, document: Mapping[str, Any]) -> None:
 class _Server(uvicorn.Server):
     """Tells where it listens once it does, and not before."""
 
-    def __init__(self, uvicorn_config: uvicorn.Config, config: Config, base_url: str) -> None:
+    def __init__(
+        self,
+        uvicorn_config: uvicorn.Config,
+        config: Config,
+        base_url: str,
+        password: Secret | None,
+    ) -> None:
         super().__init__(uvicorn_config)
-        self._ours, self._base_url = config, base_url
+        self._ours, self._base_url, self._password = config, base_url, password
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """See `uvicorn.Server.startup`."""
@@ -217,6 +234,9 @@ class _Server(uvicorn.Server):
             found = {"url": self._base_url, "pid": os.getpid()}
             _write_private(self._ours.state / "server.json", found)
             print(_next_steps(self._ours, self._base_url), flush=True)  # noqa: T201
+            if self._password is not None:
+                print(_first_sign_in(self._base_url, self._password), flush=True)  # noqa: T201
+                self._password = None
 
 
 def _next_steps(config: Config, base_url: str) -> str:
@@ -226,6 +246,7 @@ Cryogate listens on {base_url}
   state   {state}
   policy  {config.bundle}
   store   {config.store_url.partition(":")[0]}
+  console {f"{base_url}/console" if config.serves_console(base_url) else "off"}
 
 What to do next, in another terminal (as this user):
   cryogate agent create ghz-bot --owner you@example.org \\
@@ -233,4 +254,13 @@ What to do next, in another terminal (as this user):
   cryogate experiment create ghz --purpose "First steps" --owner you@example.org \\
       --agent ghz-bot --budget 5.00 --budget-shots 50000
   cryogate job submit examples/ghz.qasm --as ghz-bot.json --wait
+"""
+
+
+def _first_sign_in(base_url: str, password: Secret) -> str:
+    return f"""\
+Sign in at {base_url}/console, once, within 24 hours, and choose a password:
+  name               {FIRST_OPERATOR}
+  one-time password  {password.reveal().decode()}
+It is not stored and not shown again. Lost: cryogate operator password {FIRST_OPERATOR}
 """

@@ -11,8 +11,8 @@ import click
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, fields, table
 from cryogate.cli.records import pairs
-from cryogate.cli.safe_text import clean
 from cryogate.domain.errors import Malformed
+from cryogate.domain.safe_text import clean
 
 if TYPE_CHECKING:
     from cryogate.circuits import Program

@@ -12,9 +12,9 @@ import click
 
 from cryogate.cli.options import Settings
 from cryogate.cli.output import show, table
-from cryogate.cli.safe_text import clean, to_json
 from cryogate.domain.decisions import Violation
 from cryogate.domain.errors import CryogateError, Refused, Unavailable
+from cryogate.domain.safe_text import clean, to_json
 
 OK, REFUSED, USAGE, UNAVAILABLE, UNVERIFIED = 0, 1, 2, 3, 4
 

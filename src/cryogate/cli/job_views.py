@@ -11,7 +11,7 @@ import click
 from cryogate.cli.amounts import show_cents
 from cryogate.cli.histogram import histogram
 from cryogate.cli.output import fields, say, show, table
-from cryogate.cli.safe_text import clean
+from cryogate.domain.safe_text import clean
 
 _MAX_BITS = 128
 

@@ -31,6 +31,7 @@ NOUNS: Mapping[str, tuple[str, str, str]] = {
     "policy": ("policy", "group", "Policy: what is in force, and what it would say."),
     "audit": ("audit", "group", "The audit log: read, export, verify."),
     "keys": ("keys", "group", "The server's signing keys."),
+    "operator": ("operator", "group", "Operators: people, their passwords and sessions."),
     "config": ("config", "group", "Configuration: check and explain."),
 }
 
@@ -69,8 +70,8 @@ class Root(click.Group):
             if not settings.as_json:
                 raise
             from cryogate.cli.failure import USAGE, problem
-            from cryogate.cli.safe_text import to_json
             from cryogate.domain.errors import Malformed
+            from cryogate.domain.safe_text import to_json
 
             told = {**problem(Malformed("usage", error.format_message())), "exit": USAGE}
             click.echo(to_json(told), err=True)

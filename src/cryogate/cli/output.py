@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from cryogate.cli.options import Settings
-from cryogate.cli.safe_text import clean, to_json
+from cryogate.domain.safe_text import clean, to_json
 
 _CELL = 200
 

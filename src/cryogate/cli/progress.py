@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from cryogate.cli.safe_text import clean
 from cryogate.client.models import Job
+from cryogate.domain.safe_text import clean
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from cryogate.config.model import Config
+from cryogate.config.model import LOOPBACK, Config
 from cryogate.config.sections import Policy, Section
 from cryogate.domain.errors import CryogateError
 
@@ -24,9 +24,6 @@ _MAX_CONFIG_BYTES = 1 << 20
 
 class ConfigError(CryogateError):
     """The configuration cannot be used; the text names the key and the way out."""
-
-
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def default_state_dir(environ: Mapping[str, str]) -> str:
@@ -147,9 +144,9 @@ def _check(config: Config) -> None:
             or url.fragment
         ):
             raise ConfigError("server.public_url must be an http(s) origin: no path, no query")
-        clear = url.scheme == "http" and url.hostname not in _LOOPBACK
+        clear = url.scheme == "http" and url.hostname not in LOOPBACK
     else:
-        clear = server.host not in _LOOPBACK and not server.tls_cert
+        clear = server.host not in LOOPBACK and not server.tls_cert
     if clear and not server.insecure_http:
         raise ConfigError(
             "server: clear-text HTTP is for loopback only. Put TLS in front and set "
@@ -173,6 +170,7 @@ def _check(config: Config) -> None:
             except ValueError:
                 raise ConfigError(f"{name}: {text} is no network (CIDR)") from None
     _check_policy(config.policy)
+    _check_oidc(config)
     scheme = config.store_url.partition(":")[0]
     if scheme not in ("sqlite", "postgresql"):
         raise ConfigError("storage.url must begin with sqlite:/// or postgresql://")
@@ -184,8 +182,23 @@ def _check_policy(policy: Policy) -> None:
     url = urlsplit(policy.authzen_url)
     if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
         raise ConfigError("policy.authzen_url must be the URL of a policy decision point")
-    if url.scheme == "http" and url.hostname not in _LOOPBACK:
+    if url.scheme == "http" and url.hostname not in LOOPBACK:
         raise ConfigError("policy.authzen_url: use https for a server on another machine")
+
+
+def _check_oidc(config: Config) -> None:
+    oidc = config.oidc
+    if not oidc.issuer:
+        return
+    url = urlsplit(oidc.issuer)
+    if url.scheme != "https" or not url.hostname or url.query or url.fragment:
+        raise ConfigError("oidc.issuer must be an https URL without a query")
+    if not oidc.client_id:
+        raise ConfigError("oidc.client_id is needed with oidc.issuer")
+    if not oidc.roles:
+        raise ConfigError("oidc.roles is empty: nobody who signs in would have a role")
+    if oidc.client_secret_file and oidc.client_key_file:
+        raise ConfigError("oidc: set client_secret_file or client_key_file, not both")
 
 
 def explain(config: Config, sources: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cryogate.config.sections import (
     Alerts,
@@ -11,8 +12,10 @@ from cryogate.config.sections import (
     Budgets,
     Circuits,
     Clients,
+    Console,
     Limits,
     Notify,
+    Oidc,
     Outbound,
     Policy,
     Prices,
@@ -22,6 +25,8 @@ from cryogate.config.sections import (
     Storage,
     Tokens,
 )
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -42,6 +47,8 @@ class Config(Section, frozen=True, kw_only=True):
     revocations: Revocations = Revocations()
     limits: Limits = Limits()
     outbound: Outbound = Outbound()
+    console: Console = Console()
+    oidc: Oidc = Oidc()
     state_dir: str = ""
 
     @property
@@ -79,11 +86,18 @@ class Config(Section, frozen=True, kw_only=True):
         scheme = "https" if self.server.tls_cert else "http"
         return f"{scheme}://{host}:{port if port is not None else self.server.port}"
 
+    def serves_console(self, base_url: str) -> bool:
+        """Whether people may sign in at ``base_url``: passwords never cross a network in clear."""
+        url = urlsplit(base_url)
+        return self.console.enabled and (url.scheme == "https" or url.hostname in LOOPBACK)
+
     def warnings(self) -> tuple[str, ...]:
         """Settings in force that are less than safe."""
         found = []
         if self.server.insecure_http:
             found.append("server.insecure_http: tokens and circuits cross the network in clear")
+            if self.console.enabled and not self.serves_console(self.base_url()):
+                found.append("console: switched off, passwords would cross the network in clear")
         if self.approvals.insecure_self_approval:
             found.append("approvals.insecure_self_approval: owners may approve their own agents")
         if self.policy.insecure_unsigned:

@@ -205,3 +205,32 @@ class Outbound(Section, frozen=True, kw_only=True):
     ca_file: str = ""
     timeout_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] = 5000
     max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=16 << 20)] = 256 << 10
+
+
+OperatorRole = Literal["admin", "approver", "auditor"]
+
+
+class Console(Section, frozen=True, kw_only=True):
+    """The web console: whether it is served, how people sign in, and how long that lasts."""
+
+    enabled: bool = True
+    local_accounts: bool = True
+    session_idle_s: Annotated[int, msgspec.Meta(ge=60, le=86_400)] = 1800
+    session_life_s: Annotated[int, msgspec.Meta(ge=300, le=7 * 86_400)] = 43_200
+
+
+class Oidc(Section, frozen=True, kw_only=True):
+    """The identity provider of people. Empty issuer: none.
+
+    ``roles`` maps values of the claim ``roles_claim`` to roles; what is not in it means nothing.
+    With neither a secret nor a key the client is public and proves itself by PKCE alone.
+    """
+
+    issuer: str = ""
+    client_id: str = ""
+    client_secret_file: str = ""
+    client_key_file: str = ""
+    scopes: str = "openid email profile"
+    name_claim: str = "preferred_username"
+    roles_claim: str = "groups"
+    roles: dict[str, OperatorRole] = {}

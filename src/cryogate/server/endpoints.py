@@ -1,8 +1,8 @@
 """What an endpoint declares before it can be served: who may call it, and in which role.
 
 A route without a declaration cannot be built, so nothing is reachable by omission. Agents and
-operators never share an endpoint: an `Audience` is one of them, and the token's ``aud`` must be
-that one (A8).
+operators never share an endpoint: a token's ``aud`` must be the endpoint's, and a person's session
+is an operator's credential only (A8).
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from cryogate.domain.agents import Operator
-from cryogate.domain.errors import Forbidden
+from cryogate.domain.errors import CryogateError, Forbidden
 from cryogate.gateway.caller import Caller
 from cryogate.server.resource_auth import ResourceAuth
+from cryogate.server.session_auth import Person
 
 PublicHandler = Callable[[Request], Awaitable[Response]]
 AgentHandler = Callable[[Request, Caller], Awaitable[Response]]
 OperatorHandler = Callable[[Request, Operator], Awaitable[Response]]
+PersonHandler = Callable[[Request, Person], Awaitable[Response]]
+Explain = Callable[[Request, CryogateError], Awaitable[Response]]
 
 
 class OperatorRole(StrEnum):
@@ -54,7 +57,9 @@ class ForAgents:
 
 @dataclass(frozen=True, slots=True)
 class ForOperators:
-    """Needs an operator's token and one of ``roles``; an empty tuple lets nobody in but admins."""
+    """Needs an operator, by token or session, and one of ``roles``; an empty tuple lets nobody in
+    but admins.
+    """
 
     method: str
     path: str
@@ -62,8 +67,23 @@ class ForOperators:
     handler: OperatorHandler
 
 
+@dataclass(frozen=True, slots=True)
+class ForPeople:
+    """A page: needs a person's session, never a token, and one of ``roles`` as `ForOperators`.
+
+    ``explain`` makes a page of a refusal. ``choosing`` lets in who must choose a password first.
+    """
+
+    method: str
+    path: str
+    roles: tuple[OperatorRole, ...]
+    handler: PersonHandler
+    explain: Explain
+    choosing: bool = False
+
+
 _HOT = frozenset({"/v1/jobs", "/v1/jobs/{id}", "/oauth2/token", "/oauth2/introspect"})
-Endpoint = Public | ForAgents | ForOperators
+Endpoint = Public | ForAgents | ForOperators | ForPeople
 
 
 def routes(endpoints: Sequence[Endpoint], auth: ResourceAuth) -> list[Route]:
@@ -113,13 +133,35 @@ def _guarded(endpoint: Endpoint, auth: ResourceAuth) -> PublicHandler:
             return await agent_handler(request, await auth.agent(request))
 
         return for_agent
+    if isinstance(endpoint, ForPeople):
+        return _page(endpoint, auth)
     operator_handler, roles = endpoint.handler, frozenset(endpoint.roles)
 
     async def for_operator(request: Request) -> Response:
         operator = await auth.operator(request)
-        if OperatorRole.ADMIN not in operator.roles and not roles & operator.roles:
-            needed = " or ".join(sorted(roles)) or "admin"
-            raise Forbidden("role_required", f"this needs the operator role {needed}")
+        _require_role(operator, roles)
         return await operator_handler(request, operator)
 
     return for_operator
+
+
+def _page(endpoint: ForPeople, auth: ResourceAuth) -> PublicHandler:
+    roles = frozenset(endpoint.roles)
+
+    async def for_person(request: Request) -> Response:
+        try:
+            person = await auth.person(request)
+            if person.session.must_choose_password and not endpoint.choosing:
+                raise Forbidden("choose_password", "choose a password first")
+            _require_role(person.operator, roles)
+            return await endpoint.handler(request, person)
+        except CryogateError as error:
+            return await endpoint.explain(request, error)
+
+    return for_person
+
+
+def _require_role(operator: Operator, roles: frozenset[OperatorRole]) -> None:
+    if OperatorRole.ADMIN not in operator.roles and not roles & operator.roles:
+        needed = " or ".join(sorted(roles)) or "admin"
+        raise Forbidden("role_required", f"this needs the operator role {needed}")

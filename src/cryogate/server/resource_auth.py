@@ -23,6 +23,7 @@ from cryogate.gateway.caller import Caller
 from cryogate.governance.rates import RateLimiter
 from cryogate.ports.revocations import RevocationView, Subject
 from cryogate.server.peers import PeerCertificates
+from cryogate.server.session_auth import Person, SessionAuth
 from cryogate.tokens.access import ADMIN_SCOPE, VerifiedToken
 from cryogate.tokens.errors import InvalidProof, NonceRequired
 from cryogate.tokens.guard import ResourceGuard
@@ -42,6 +43,7 @@ class ResourceAuth:
         find_operator: FindOperator,
         base_url: str,
         peers: PeerCertificates,
+        people: SessionAuth | None,
         rate: RateLimiter | None = None,
         signals: Signals | None = None,
     ) -> None:
@@ -53,6 +55,7 @@ class ResourceAuth:
         self._peers = peers
         self._rate = rate
         self._signals = signals
+        self._people = people
 
     async def agent(self, request: Request) -> Caller:
         """The agent that proved its token on this request.
@@ -71,13 +74,21 @@ class ResourceAuth:
         return Caller.of(token, grant)
 
     async def operator(self, request: Request) -> Operator:
-        """The operator that proved its token on this request.
+        """The operator that proved its token on this request, or whose session it is.
+
+        Never both: a request with an ``Authorization`` header is judged by that alone.
 
         Raises:
             Unauthenticated: any of (a) to (c) does not hold.
             Forbidden: an operator no more.
             Unavailable: the view of revocations is stale.
         """
+        if (
+            self._people is not None
+            and "authorization" not in request.headers
+            and self._people.present(request)
+        ):
+            return await self._people.operator(request)
         token = await self._prove(request, self._operators)
         if ADMIN_SCOPE not in token.scope:
             raise Unauthenticated("invalid_token", "the token has no admin scope")
@@ -90,6 +101,16 @@ class ResourceAuth:
         if operator is None or not operator.active:
             raise Forbidden("operator_inactive", "this operator has no rights any more")
         return operator
+
+    async def person(self, request: Request) -> Person:
+        """The person whose session this request belongs to, with the form it posts.
+
+        Raises:
+            Unauthenticated, Forbidden, Malformed, Unavailable: there is none.
+        """
+        if self._people is None:
+            raise Unauthenticated("no_sessions", "people do not sign in here")
+        return await self._people.person(request)
 
     async def _prove(self, request: Request, guard: ResourceGuard) -> VerifiedToken:
         scope = request.scope

@@ -100,6 +100,9 @@ class Deployment:
             *self.policies.endpoints(),
             *self._ops.endpoints(),
             *AuditRoutes(self.audit).endpoints(),
+            *self.identity.people.endpoints(
+                self.identity.registry, self.governance, self.road.dispatcher, self.audit
+            ),
         )
         scheme = urlsplit(self.base_url).scheme
         app = build_app(endpoints, self.identity.auth, self._hosts(), scheme, self._lifespan)

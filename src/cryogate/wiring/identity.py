@@ -39,6 +39,7 @@ from cryogate.tokens.guard import ResourceGuard
 from cryogate.tokens.nonces import NonceSource
 from cryogate.tokens.replay import ReplayWindow
 from cryogate.wiring.ground import Ground
+from cryogate.wiring.people import People
 from cryogate.wiring.watch import Watch
 
 
@@ -58,6 +59,7 @@ class Identity:
             store, clock, max_age_ms=max_age_ms, replicas=self.replicas
         )
         self.registry = Registry(store, clock)
+        self.people = People(ground, self.revocations)
         trust = None if ground.tls is None else ground.tls.trust
         self.credentials = Credentials(store, clock, trust)
         nonces, mode = NonceSource(), _nonce_mode(config)
@@ -96,6 +98,7 @@ class Identity:
             peers=peers,
             rate=watch.clients,
             signals=watch.signals,
+            people=self.people.auth,
         )
         clients = WatchedClients(
             store,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from cryogate.cli.amounts import parse_cents, show_cents
 from cryogate.cli.histogram import histogram
 from cryogate.cli.output import show
-from cryogate.cli.safe_text import clean, to_json
 from cryogate.cli.times import parse_time
+from cryogate.domain.safe_text import clean, to_json
 
 
 @pytest.mark.parametrize(

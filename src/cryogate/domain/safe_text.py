@@ -1,4 +1,4 @@
-"""Text from outside, made fit for a terminal (H4).
+"""Text from outside, made fit for a terminal or a page (H4).
 
 A name, a purpose or an error may hold anything: escape sequences that repaint the screen,
 direction marks that turn "deny" into what looks like "approve", invisible letters. Each such
