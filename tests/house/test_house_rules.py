@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 OURS = [
     p
-    for folder in ("src", "tests", "docs", "bench", "demo", "examples", ".ci")
+    for folder in ("src", "tests", "docs", "bench", "demo", "examples", "policies-kit", ".ci")
     for p in sorted((ROOT / folder).rglob("*"))
     if p.is_file() and p.suffix not in {".pyc", ".png"} and "__pycache__" not in p.parts
 ]
