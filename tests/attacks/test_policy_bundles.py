@@ -21,6 +21,7 @@ from cryogate.policies.active import ActivePolicy
 from cryogate.policies.bundle_files import MANIFEST, SIGNATURES, read_files
 from cryogate.policies.rehearsal import Rehearsal
 from cryogate.policies.signing import Untrusted, sign_files, verify_files
+from cryogate.policies.statement_index import index_of
 from cryogate.ports.store import Store
 from cryogate.storage import PostgresStore, SqliteStore
 from cryogate.testing.clock import FakeClock
@@ -137,6 +138,35 @@ def test_what_two_languages_would_spell_differently_is_not_signed() -> None:
     for odd in (b'{"x": 1.0}', '{"x": "\u2028"}'.encode()):
         with pytest.raises(BundleInvalid):
             sign_files({"odd/data.json": odd}, KEY)
+
+
+def _signed(statements: dict[str, object], index: dict[str, object]) -> dict[str, bytes]:
+    return bundle(
+        2,
+        {
+            "cryogate_data/statements/data.json": json.dumps(statements).encode(),
+            "cryogate_index/data.json": json.dumps(index).encode(),
+        },
+    )
+
+
+@pytest.mark.attack("A9")
+async def test_an_index_that_leaves_out_a_deny_is_refused_though_it_is_signed(
+    tmp_path: Path,
+) -> None:
+    shipped = json.loads(SHIPPED["cryogate_data/statements/data.json"])
+    deny = {"principal": {"agent": "bot"}, "effect": "deny", "actions": ["*"], "resources": ["*"]}
+    statements = {**shipped, "not-bot": deny}
+    index = index_of(statements)
+    assert index["by_agent"]["bot"] == sorted(statements)
+    async with office(tmp_path) as here:
+        await here.start()
+        for wrong in (index_of(shipped), {}, {**index, "by_agent": {"bot": []}}):
+            with pytest.raises(Refusal, match="cryogate_index"):
+                await here.desk.activate(_signed(statements, wrong), "operator:a")
+        # the right one is: its own tests fail then, for they are about that very agent
+        with pytest.raises(Refusal, match="tests fail"):
+            await here.desk.activate(_signed(statements, index), "operator:a")
 
 
 # -- putting in force

@@ -106,9 +106,11 @@ def pack(settings: Settings, bundle: Path, archive: Path) -> None:
     import io
     import tarfile
 
-    from cryogate.policies import Bundle
+    from cryogate.policies import Bundle, BundleInvalid
 
     found = Bundle.load(bundle)
+    if not found.indexed:
+        raise BundleInvalid("cryogate_index is not that of the statements: sign it again")
     with tarfile.open(archive, "w:gz") as tar:
         for name, content in sorted(found.files.items()):
             entry = tarfile.TarInfo(name)

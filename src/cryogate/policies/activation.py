@@ -63,6 +63,8 @@ class Trust:
         Raises:
             BundleInvalid: nobody who is trusted here.
         """
+        if not bundle.indexed:
+            raise BundleInvalid("cryogate_index is not that of the statements: sign it again")
         try:
             return verify_files(bundle.files, self.keys)
         except Untrusted:

@@ -17,6 +17,7 @@ from typing import Any
 
 from cryogate.domain.errors import CryogateError
 from cryogate.policies.checks import check_data
+from cryogate.policies.statement_index import index_of
 
 MAX_FILES = 256
 MAX_FILE_BYTES = 1 << 20
@@ -32,7 +33,9 @@ class BundleInvalid(CryogateError):
 class Bundle:
     """Rules by path, the data document, and the digest of it all.
 
-    ``version`` is 0 for a bundle that does not say; ``files`` are its bytes by path.
+    ``version`` is 0 for a bundle that does not say; ``files`` are its bytes by path. An index in
+    them that is not that of the statements makes it not ``indexed``: it may be looked at and
+    signed anew, but never put in force.
     """
 
     policies: tuple[tuple[str, str], ...]
@@ -40,6 +43,7 @@ class Bundle:
     digest: str
     version: int = 0
     files: Mapping[str, bytes] = field(default_factory=dict)
+    indexed: bool = True
 
     @staticmethod
     def load(directory: Path) -> Bundle:
@@ -79,7 +83,12 @@ class Bundle:
         problem = check_data(data.get("cryogate_data"))
         if problem is not None:
             raise BundleInvalid(f"{name}: {problem}")
-        return Bundle(tuple(policies), data, digest.hexdigest(), version, dict(files))
+        index = index_of(data["cryogate_data"]["statements"])
+        given = data.get("cryogate_index", index)
+        data["cryogate_index"] = index
+        return Bundle(
+            tuple(policies), data, digest.hexdigest(), version, dict(files), given == index
+        )
 
 
 def read_files(directory: Path) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cryogate.policies.bundle_files import SIGNATURES, Bundle, BundleInvalid, read_files
 from cryogate.policies.signing import sign_files
+from cryogate.policies.statement_index import FILE
 from cryogate.tokens.errors import TokenError
 from cryogate.tokens.keys import SigningKey, generate, load_private
 
@@ -50,13 +51,19 @@ def read_signer(path: Path) -> SigningKey:
 
 
 def sign_directory(directory: Path, key: SigningKey) -> Bundle:
-    """Sign the bundle in ``directory`` as it is now, and write its signature into it.
+    """Sign the bundle in ``directory`` as it is now; writes its index and signature into it.
 
     Raises:
         BundleInvalid: the bundle cannot be used.
     """
     files = read_files(directory)
-    Bundle.of(files, str(directory))
+    files.pop(FILE, None)
+    index = Bundle.of(files, str(directory)).data["cryogate_index"]
+    (directory / FILE).unlink(missing_ok=True)
+    if index["by_agent"]:
+        files[FILE] = json.dumps(index, indent=1).encode() + b"\n"
+        (directory / FILE).parent.mkdir(exist_ok=True)
+        (directory / FILE).write_bytes(files[FILE])
     files[SIGNATURES] = sign_files(files, key)
     signed = Bundle.of(files, str(directory))
     partial = directory / f"{SIGNATURES}.new"

@@ -17,9 +17,15 @@ resources contains concat("", ["experiment:", input.experiment.id]) if input.exp
 
 resources contains "catalogue" if input.action == "backend:list"
 
+# The statements that can be about this agent; all of them where no index was made.
+sids := object.get(data.cryogate_index.by_agent, input.agent.id, data.cryogate_index.others)
+
+sids := object.keys(data.cryogate_data.statements) if not data.cryogate_index
+
 # Which statement speaks about which resource of this question, by action, principal and resource.
 hits contains [sid, resource] if {
-	some sid, s in data.cryogate_data.statements
+	some sid in sids
+	s := data.cryogate_data.statements[sid]
 	matches(s.actions, input.action)
 	applies_to_principal(s.principal)
 	some resource in resources
