@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cryogate.config import load
+from cryogate.config import ConfigError, load
 from cryogate.startup import prepare
 from cryogate.wiring import Deployment
 
@@ -79,6 +79,16 @@ async def test_keys_that_sign_are_of_an_announced_algorithm(http: httpx.AsyncCli
     assert key["kty"] == "EC"
     assert len(base64.urlsafe_b64decode(key["x"] + "=")) == 32
     assert "d" not in key
+
+
+async def test_keys_in_a_transit_engine_need_its_address(tmp_path: Path) -> None:
+    state = {"state_dir": str(tmp_path / "s")}
+    for more in ({"CRYOGATE_SIGNING_TRANSIT_URL": "http://vault.example"}, {}):
+        environ = {"CRYOGATE_SIGNING_KEYS": "transit", **more}
+        config = load(None, overrides=state, environ=environ)
+        prepare(config)
+        with pytest.raises(ConfigError, match=r"signing\.transit_url"):
+            Deployment(config, URL)
 
 
 async def test_alerts_are_for_operators(http: httpx.AsyncClient) -> None:

@@ -9,8 +9,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -23,27 +21,13 @@ from cryogate.domain.events import Event, Outcome
 from cryogate.domain.secrets import Secret
 from cryogate.ports.clock import Clock
 from cryogate.ports.credentials import Sealer
-from cryogate.ports.keys import TokenKeys, TokenSigner
+from cryogate.ports.keys import OVERLAP_MS, KeyInfo, SigningKeys
 from cryogate.ports.store import Row, Statement, Store, StoreUnavailable, UnitOfWork
 from cryogate.tokens import jws
 from cryogate.tokens.errors import TokenError
 from cryogate.tokens.keys import SigningKey, generate, load_private
 
-log = logging.getLogger("cryogate.broker")
-
 PURPOSE: Final = "token"
-# The longest token life and slack for clocks.
-OVERLAP_MS: Final = 3_600_000 + 60_000
-
-
-@dataclass(frozen=True, slots=True)
-class KeyInfo:
-    """A signing key as operators see it. Times are epoch milliseconds."""
-
-    kid: str
-    created_ms: int
-    retired_ms: int | None
-    signs: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +47,9 @@ class _Held:
         return self.retired_ms is None or now_ms < self.retired_ms + OVERLAP_MS
 
 
-class KeyRing(TokenSigner, TokenKeys):
+class KeyRing(SigningKeys):
     """See the module. ``lead_ms`` is how long a new key is published before it signs; with several
-    processes it must be longer than the interval of `follow`.
+    processes it must be longer than the interval of `KeyKeeper.run`.
     """
 
     def __init__(self, store: Store, sealer: Sealer, clock: Clock, *, lead_ms: int = 0) -> None:
@@ -101,15 +85,6 @@ class KeyRing(TokenSigner, TokenKeys):
         if held != self._held:
             self._held = held
             self._settle()
-
-    async def follow(self, interval_s: float) -> None:
-        """`refresh` every ``interval_s`` seconds until cancelled."""
-        while True:
-            await asyncio.sleep(interval_s)
-            try:
-                await self.refresh()
-            except Unavailable:
-                log.warning("signing keys cannot be read", exc_info=True)
 
     async def rotate(self, actor: str, *, distrust_old: bool = False) -> KeyInfo:
         """A new key signs from now on (after ``lead_ms``); the old ones are served on.

@@ -22,6 +22,7 @@ from cryogate.config.sections import (
     Revocations,
     Section,
     Server,
+    Signing,
     Storage,
     Tokens,
 )
@@ -46,6 +47,7 @@ class Config(Section, frozen=True, kw_only=True):
     audit: Audit = Audit()
     revocations: Revocations = Revocations()
     limits: Limits = Limits()
+    signing: Signing = Signing()
     outbound: Outbound = Outbound()
     console: Console = Console()
     oidc: Oidc = Oidc()

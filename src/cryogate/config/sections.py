@@ -161,6 +161,22 @@ class Revocations(Section, frozen=True, kw_only=True):
     max_age_ms: Annotated[int, msgspec.Meta(ge=500, le=60_000)] = 2000
 
 
+class Signing(Section, frozen=True, kw_only=True):
+    """Where the keys that sign tokens are, and how often they change.
+
+    ``transit`` is a Vault or OpenBao engine; ``transit_token_file`` holds its access token.
+    """
+
+    keys: Literal["sealed", "transit"] = "sealed"
+    rotation_days: Annotated[int, msgspec.Meta(ge=0, le=3650)] = 30
+    lead_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 120
+    transit_url: str = ""
+    transit_mount: str = "transit"
+    transit_key: str = "cryogate-tokens"
+    transit_token_file: str = ""
+    transit_ca_file: str = ""
+
+
 class Limits(Section, frozen=True, kw_only=True):
     """Requests a second, and at once, from one address and by one client; jobs a minute, at once,
     and in flight, of one agent and on one backend. 0 is no limit.

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cryogate.broker.issue import TokenService
-from cryogate.broker.keys import KeyRing
 from cryogate.broker.metadata import metadata
 from cryogate.broker.oauth import OAuthError
 from cryogate.broker.replicas import ReplicaInfo, Replicas
@@ -20,6 +19,7 @@ from cryogate.domain.errors import Malformed
 from cryogate.gateway.standing import number, text
 from cryogate.ports.audit import rfc3339
 from cryogate.ports.clock import Clock
+from cryogate.ports.keys import KeyInfo, SigningKeys
 from cryogate.ports.revocations import RevokedKind
 from cryogate.ports.store import ReadStore, Row
 from cryogate.server.bodies import read_json
@@ -40,6 +40,12 @@ class NewRevocation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
 
+class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How keys are rotated."""
+
+    emergency: bool = False
+
+
 class OAuthRoutes:
     """Token, revocation, introspection, keys and metadata."""
 
@@ -48,7 +54,7 @@ class OAuthRoutes:
         *,
         tokens: TokenService,
         revocations: RevocationService,
-        keys: KeyRing,
+        keys: SigningKeys,
         store: ReadStore,
         clock: Clock,
         issuer: str,
@@ -182,14 +188,24 @@ class OAuthRoutes:
         return reply({"items": [_token(row) for row in rows], "next": None})
 
     async def list_keys(self, request: Request, operator: Operator) -> Response:
-        """The public keys that verify access tokens now."""
+        """The public keys that verify access tokens now, and which of them signs."""
         query(request)
-        return reply({"items": list(self._keys.public_jwks().values()), "next": None})
+        return reply(self._key_page())
 
     async def rotate(self, request: Request, operator: Operator) -> Response:
-        """A new signing key; the old one is served until its last token has expired."""
-        await self._keys.rotate(actor(operator))
-        return reply({"items": list(self._keys.public_jwks().values()), "next": None}, 201)
+        """A new signing key; the old one is served until its last token has expired.
+
+        In an emergency it is not: every token that the old keys signed is dead at once.
+        """
+        asked = await read_json(request, Rotation, _MAX_BODY)
+        await self._keys.rotate(actor(operator), distrust_old=asked.emergency)
+        return reply(self._key_page(), 201)
+
+    def _key_page(self) -> dict[str, Any]:
+        public = self._keys.public_jwks()
+        known = self._keys.keys()
+        items = [{**public[info.kid], **_key(info)} for info in known]
+        return {"items": items, "next": None}
 
 
 def _revocation(row: Row) -> dict[str, Any]:
@@ -201,6 +217,15 @@ def _revocation(row: Row) -> dict[str, Any]:
         "revoked_by": text(row, "revoked_by"),
         "created_at": rfc3339(number(row, "created_ms")),
         "until": rfc3339(number(row, "until_ms")),
+    }
+
+
+def _key(info: KeyInfo) -> dict[str, Any]:
+    return {
+        "alg": "ES256",
+        "signs": info.signs,
+        "created_at": rfc3339(info.created_ms),
+        "retired_at": None if info.retired_ms is None else rfc3339(info.retired_ms),
     }
 
 

@@ -109,6 +109,10 @@ def parse(token: str, members: Collection[str] = PLAIN) -> tuple[Header, Parsed]
 
 def sign(key: SigningKey, header: Mapping[str, object], payload: bytes) -> str:
     """Compact JWS of ``payload``; ``alg`` is added to ``header``."""
-    raw = b64(_json.encode({**header, "alg": "ES256"}))
-    signing_input = f"{raw}.{b64(payload)}"
-    return f"{signing_input}.{b64(key.sign(signing_input.encode('ascii')))}"
+    text = signing_input(header, payload)
+    return f"{text}.{b64(key.sign(text.encode('ascii')))}"
+
+
+def signing_input(header: Mapping[str, object], payload: bytes) -> str:
+    """What is signed of a compact JWS with ES256, for signers that are not here."""
+    return f"{b64(_json.encode({**header, 'alg': 'ES256'}))}.{b64(payload)}"

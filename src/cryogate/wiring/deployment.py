@@ -21,6 +21,7 @@ from cryogate import __version__
 from cryogate.audit.heads import FileHeadStore
 from cryogate.audit.keys import load_or_create as open_log_key
 from cryogate.audit.log import AuditLog
+from cryogate.broker.key_keeper import CHANNEL as KEYS_CHANNEL
 from cryogate.broker.revocation_view import CHANNEL
 from cryogate.config import Config
 from cryogate.domain.errors import Unavailable
@@ -40,6 +41,7 @@ from cryogate.wiring.watch import Watch
 
 log = logging.getLogger("cryogate")
 _CERTIFICATES_S = 2.0
+_KEYS_S = 1.0
 _SOFT_LIMITS_S = 2.0
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -142,6 +144,9 @@ class Deployment:
         follow = revocations.follow(self.config.revocations.poll_ms / 1000)
         self._run(follow, "revocations")
         self._run(self.policies.follow(), "policy")
+        keeper = self.identity.keeper
+        self._run(ground.notices.listen(KEYS_CHANNEL, keeper.nudge), "notices of keys")
+        self._run(keeper.run(_KEYS_S), "signing keys")
         self._run(self.watch.signals.run(), "signals")
         self._run(self.watch.alerts.run(), "alerts")
         self._run(self.watch.holds.follow(), "holds")

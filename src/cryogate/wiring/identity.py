@@ -12,8 +12,8 @@ from cryogate.broker.enrolment import Invitations
 from cryogate.broker.federation import Federation
 from cryogate.broker.introspect import Introspection
 from cryogate.broker.issue import TokenService
+from cryogate.broker.key_keeper import KeyKeeper
 from cryogate.broker.key_rotation import KeyRotation
-from cryogate.broker.keys import KeyRing
 from cryogate.broker.metadata import SELF_SIGNED, TLS_CLIENT_AUTH, VERIFICATION_PATH
 from cryogate.broker.possession import Possession
 from cryogate.broker.registry import Registry
@@ -40,6 +40,7 @@ from cryogate.tokens.nonces import NonceSource
 from cryogate.tokens.replay import ReplayWindow
 from cryogate.wiring.ground import Ground
 from cryogate.wiring.people import People
+from cryogate.wiring.signing import signing_keys
 from cryogate.wiring.watch import Watch
 
 
@@ -49,7 +50,8 @@ class Identity:
     def __init__(self, ground: Ground, watch: Watch) -> None:
         config, store, clock = ground.config, ground.store, ground.clock
         base_url = ground.base_url
-        self.keys = keys = KeyRing(store, ground.sealer, clock)
+        self.keys = keys = signing_keys(ground)
+        self.keeper = KeyKeeper(keys, clock, config.signing.rotation_days * DAY_MS)
         max_age_ms = config.revocations.max_age_ms
         # SQLite admits one process: there is nobody to tell, and nobody to wait for.
         self.replicas = None

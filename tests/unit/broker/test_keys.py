@@ -7,9 +7,10 @@ import json
 import pytest
 from tests.support.broker import PlainSealer, World
 
-from cryogate.broker.keys import OVERLAP_MS, KeyRing
+from cryogate.broker.keys import KeyRing
 from cryogate.domain.errors import Unavailable
 from cryogate.domain.secrets import Secret
+from cryogate.ports.keys import OVERLAP_MS
 from cryogate.ports.store import StoreUnavailable
 from cryogate.tokens.errors import BadSignature
 from cryogate.tokens.jws import parse
