@@ -10,6 +10,9 @@ from cryogate.circuits.program import Program
 _MAX_OPERATIONS = 20_000
 
 
+Features = Counter[tuple[str, ...]]
+
+
 def similarity(a: Program, b: Program) -> float:
     """How alike two programs are built, from 0.0 to 1.0; 1.0 for equal structure.
 
@@ -17,9 +20,11 @@ def similarity(a: Program, b: Program) -> float:
     neighbours on a wire. Angles and the numbering of qubits do not count. Symmetric, linear in
     the operations, and reads at most the first 20,000 of each program.
     """
-    if a == b:
-        return 1.0
-    left, right = _features(a), _features(b)
+    return 1.0 if a == b else alike(features(a), features(b))
+
+
+def alike(left: Features, right: Features) -> float:
+    """The same of two bags."""
     keys = left.keys() | right.keys()
     if not keys:
         return 1.0
@@ -27,8 +32,9 @@ def similarity(a: Program, b: Program) -> float:
     return shared / sum(max(left[k], right[k]) for k in keys)
 
 
-def _features(program: Program) -> Counter[tuple[str, ...]]:
-    bag: Counter[tuple[str, ...]] = Counter()
+def features(program: Program) -> Features:
+    """The bag of a program."""
+    bag: Features = Counter()
     last: dict[int, tuple[str, int]] = {}
     for op in islice(program.operations(), _MAX_OPERATIONS):
         if op.name == "barrier":

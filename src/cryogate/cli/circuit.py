@@ -15,7 +15,7 @@ from cryogate.domain.errors import Malformed
 from cryogate.domain.safe_text import clean
 
 if TYPE_CHECKING:
-    from cryogate.circuits import Program
+    from cryogate.circuits import Facts, Program
 
 _FORMATS = click.Choice(["openqasm2", "openqasm3", "ionq.circuit.v1"])
 _PATH = click.Path(path_type=Path)
@@ -30,6 +30,10 @@ def group() -> None:
 @click.option("--format", "notation", type=_FORMATS, help="Default: told from the first line.")
 @click.option("--limit", "limits", multiple=True, metavar="FACT=MOST", help="As depth=100.")
 @click.option("--gate", "gates", multiple=True, help="Allow these gates only; repeat for several.")
+@click.option("--token", "token", type=_PATH, help="What `token show --json` printed.")
+@click.option("--backends", "backends", type=_PATH, help="What `backend list --json` printed.")
+@click.option("--backend", help="Only this one of the backends.")
+@click.option("--live", is_flag=True, help="Ask the server for both, as the agent.")
 @click.option("--svg", "as_svg", is_flag=True, help="Print a drawing as SVG instead.")
 @click.option("--draw", is_flag=True, help="Add a drawing in text.")
 def inspect(
@@ -38,40 +42,68 @@ def inspect(
     notation: str | None,
     limits: tuple[str, ...],
     gates: tuple[str, ...],
+    token: Path | None,
+    backends: Path | None,
+    backend: str | None,
+    live: bool,
     as_svg: bool,
     draw: bool,
 ) -> None:
     """Show FILE's facts and fingerprint, exactly as the gateway finds them.
 
-    A limit that is not kept exits 1.
+    With a token or backends, also what these would refuse. Anything that is refused, and a limit
+    that is not kept, exits 1.
     """
     from cryogate.circuits import drawing, inspection, svg
+    from cryogate.circuits.inspection import facts_document, violations
+    from cryogate.cli import circuit_limits
     from cryogate.cli.failure import REFUSED
 
     if as_svg and settings.as_json:
         raise click.UsageError("choose one of --json and --svg")
-    program = load_program(file, notation)
+    if live and (token or backends):
+        raise click.UsageError("--live asks the server; leave out --token and --backends")
+    if backend is not None and not (live or backends):
+        raise click.UsageError("--backend needs --backends FILE or --live")
+    allowed = _limits(limits)
+    program, facts, refusal = _read(file, notation)
     if as_svg:
+        if program is None:
+            raise Malformed("circuit_too_large", refusal)
         click.echo(svg(program))
         return
     try:
-        found = inspection(program, _limits(limits), set(gates) or None)
+        if program is not None:
+            found = inspection(program, allowed, set(gates) or None)
+        else:
+            # Too large to expand, and its facts are known all the same.
+            broken = violations(facts, allowed, set(gates) or None)
+            found = {"facts": facts_document(facts), "dialects": {}, "violations": broken}
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    document = {"circuit_sha256": found.pop("fingerprint"), **found}
+    granted = circuit_limits.read_items(token, "granted") if token else []
+    offered = circuit_limits.read_items(backends, "items") if backends else []
+    if live:
+        granted, offered = circuit_limits.ask(settings)
+    refused = [{"by": "gateway", "limit": "circuit", "actual": refusal}] if refusal else []
+    refused += circuit_limits.refused_by_token(facts, granted)
+    refused += circuit_limits.refused_by_backend(facts, program, offered, backend)
+    document = {"circuit_sha256": found.pop("fingerprint", None), **found, "refused": refused}
 
     def human() -> None:
-        rows: list[tuple[str, object]] = [("circuit", document["circuit_sha256"])]
+        rows: list[tuple[str, object]] = [("circuit", document["circuit_sha256"] or "too large")]
         rows += [(name.replace("_", " "), value) for name, value in document["facts"].items()]
         rows += [(f"as {name}", value) for name, value in document["dialects"].items()]
         fields(rows)
         columns = ("limit", "allowed", "actual")
         table(columns, [[v[column] for column in columns] for v in document["violations"]])
-        if draw:
+        shown = ("by", "limit", "allowed", "actual")
+        table(shown, [[v.get(column) for column in shown] for v in refused])
+        if draw and program is not None:
             click.echo(clean(drawing(program), lines=True, limit=1 << 20))
 
     emit(settings, document, human)
-    if document["violations"]:
+    if document["violations"] or refused:
         click.get_current_context().exit(REFUSED)
 
 
@@ -116,15 +148,26 @@ def load_program(file: Path, notation: str | None) -> Program:
     Raises:
         Malformed: the circuit is refused; says where and why.
     """
+    program, _, refusal = _read(file, notation)
+    if program is None:
+        raise Malformed("circuit_too_large", refusal)
+    return program
+
+
+def _read(file: Path, notation: str | None) -> tuple[Program | None, Facts, str]:
+    """The program and its facts, or no program, the facts all the same, and the refusal."""
     from cryogate.circuits import CircuitError
     from cryogate.cli.job import read_program
     from cryogate.client.sources import format_of
 
     source = read_program(file)
     try:
-        return asyncio.run(_load(source.encode(), notation or format_of(source)))
+        program = asyncio.run(_load(source.encode(), notation or format_of(source)))
     except CircuitError as error:
-        raise Malformed(f"circuit_{error.code}", str(error)) from None
+        if error.facts is None:
+            raise Malformed(f"circuit_{error.code}", str(error)) from None
+        return None, error.facts, str(error)
+    return program, program.facts, ""
 
 
 async def _load(source: bytes, notation: str) -> Program:
@@ -140,5 +183,5 @@ async def _load(source: bytes, notation: str) -> Program:
         await pool.close()
 
 
-command(group, "inspect", As.NOBODY)(inspect)
+command(group, "inspect", As.AGENT)(inspect)
 command(group, "similar", As.NOBODY)(similar)

@@ -12,7 +12,7 @@ import msgspec
 from cryogate.cli.amounts import show_cents
 from cryogate.cli.job_views import counts_text, estimate_text, job_text
 from cryogate.cli.options import As, Settings, command
-from cryogate.cli.output import emit, note, say
+from cryogate.cli.output import emit, note, say, table
 from cryogate.cli.records import BASE, pairs, show_page
 
 _FORMATS = click.Choice(["openqasm2", "openqasm3", "ionq.circuit.v1"])
@@ -193,6 +193,38 @@ def cancel(settings: Settings, job_id: str) -> None:
     emit(settings, document, lambda: job_text(document))
 
 
+@click.argument("what", metavar="JOB_ID|FILE")
+@click.option("--limit", type=click.IntRange(1, 50), default=10, show_default=True)
+@click.option("--format", "notation", type=_FORMATS, help="Of FILE; default: told from its text.")
+def similar(settings: Settings, what: str, limit: int, notation: str | None) -> None:
+    """Say which experiments ran circuits most like a job's, or like the one in FILE.
+
+    For a person who asks where a circuit comes from; it decides nothing.
+    """
+    from cryogate.cli.connect import operator
+    from cryogate.client.sources import format_of
+    from cryogate.domain.ids import JOB, is_minted
+
+    query: dict[str, str | int | None] = {"limit": limit}
+    with operator(settings) as server:
+        if is_minted(what, JOB):
+            found = server.call("GET", *BASE, "jobs", what, "similar", query=query)
+        else:
+            source = read_program(Path(what))
+            program = {"format": notation or format_of(source), "source": source}
+            found = server.call("POST", *BASE, "circuits", "similar", query=query, body=program)
+    columns = ("similarity", "same_circuit", "experiment_id", "purpose", "owner", "job_id")
+
+    def human() -> None:
+        items = [item for item in found.get("items", ()) if isinstance(item, dict)]
+        none = "no experiment has run a circuit yet"
+        table(columns, [[item.get(column) for column in columns] for item in items], none=none)
+        if found.get("left_out"):
+            note(f"{found['left_out']} circuits were left out: there were too many")
+
+    emit(settings, found, human)
+
+
 def read_program(file: Path) -> str:
     """The text of FILE, or of standard input for ``-``."""
     from cryogate.client.sources import MAX_SOURCE_BYTES, read_source
@@ -225,3 +257,4 @@ command(group, "show", As.EITHER)(show_)
 command(group, "list", As.EITHER)(list_)
 command(group, "result", As.AGENT)(result)
 command(group, "cancel", As.EITHER)(cancel)
+command(group, "similar", As.OPERATOR)(similar)

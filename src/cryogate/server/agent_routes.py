@@ -36,6 +36,7 @@ class BackendView(msgspec.Struct, frozen=True):
     max_shots: int
     gate_set: tuple[str, ...]
     features: tuple[str, ...]
+    dialect: str | None
 
 
 def backend_view(device: Backend) -> BackendView:
@@ -48,6 +49,7 @@ def backend_view(device: Backend) -> BackendView:
         device.max_shots,
         tuple(sorted(device.gate_set)),
         tuple(sorted(device.features)),
+        None if device.dialect is None else device.dialect.value,
     )
 
 

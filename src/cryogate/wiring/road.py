@@ -18,6 +18,7 @@ from cryogate.gateway.checks.standing import StandingCheck
 from cryogate.gateway.checks.token_limits import TokenLimitsCheck
 from cryogate.gateway.dispatch import Dispatcher
 from cryogate.gateway.jobs import JobService
+from cryogate.gateway.likeness import Likenesses
 from cryogate.gateway.pipeline import Pipeline
 from cryogate.gateway.refusals import JobRefusals
 from cryogate.gateway.release import ResultService
@@ -29,6 +30,7 @@ from cryogate.ports.revocations import RevocationView
 from cryogate.server.agent_routes import AgentRoutes
 from cryogate.server.approval_routes import ApprovalRoutes
 from cryogate.server.endpoints import Endpoint
+from cryogate.server.likeness_routes import LikenessRoutes
 from cryogate.wiring.governance import Governance
 from cryogate.wiring.ground import Ground
 from cryogate.wiring.watch import Watch
@@ -107,6 +109,9 @@ class Road:
             clock=clock,
             max_body=config.server.max_body_bytes,
         )
+        self._likeness_routes = LikenessRoutes(
+            Likenesses(store), limits, self.parsers, config.server.max_body_bytes
+        )
         self._agent_routes = AgentRoutes(
             jobs=jobs,
             sessions=SessionService(store, clock, ground.policy),
@@ -118,8 +123,12 @@ class Road:
         )
 
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """What agents call, hot ones first."""
-        return (*self._agent_routes.endpoints(), *self._approval_routes.endpoints())
+        """What agents call, hot ones first, and what operators ask about circuits."""
+        return (
+            *self._agent_routes.endpoints(),
+            *self._approval_routes.endpoints(),
+            *self._likeness_routes.endpoints(),
+        )
 
 
 def _shared(store_url: str) -> int:

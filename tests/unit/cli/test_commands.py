@@ -435,6 +435,27 @@ def test_an_operator_looks_on_where_no_agent_is_named(shell: Shell) -> None:
     assert shell.gateway.seen[-1].path == "/v1/jobs"
 
 
+def test_where_a_circuit_comes_from(shell: Shell, tmp_path: Path) -> None:
+    job_id = new_id(JOB)
+    item = {
+        "similarity": 0.97,
+        "same_circuit": False,
+        "experiment_id": "exp-\x1b[2J",
+        "job_id": "j",
+    }
+    report = {"circuit_sha256": "a" * 64, "items": [item, "odd"], "compared": 1, "left_out": 2}
+    shell.gateway.answer("GET", f"/admin/v1/jobs/{job_id}/similar", (200, report))
+    shell.gateway.answer("POST", "/admin/v1/circuits/similar", (200, report))
+    of_job = shell("job", "similar", job_id, "--limit", "3")
+    assert "0.97" in of_job.stdout
+    assert "\x1b" not in of_job.stdout
+    assert "2 circuits were left out" in of_job.stderr
+    path = tmp_path / "ghz.qasm"
+    path.write_text("OPENQASM 2.0;\nqreg q[1];\n")
+    assert json.loads(shell("job", "similar", str(path), "--json").stdout) == report
+    assert shell.gateway.seen[-1].body == {"format": "openqasm2", "source": path.read_text()}
+
+
 def test_a_change_is_only_what_was_named(shell: Shell) -> None:
     shell.gateway.answer("PATCH", "/admin/v1/agents/agent-a", (200, {"agent_id": "agent-a"}))
     shell.gateway.answer("PATCH", "/admin/v1/experiments/exp-1", (200, {"experiment_id": "exp-1"}))

@@ -62,6 +62,55 @@ def test_limits_and_drawings(tmp_path: Path) -> None:
     assert run(tmp_path, "circuit", "inspect", str(path), "--svg", "--json").exit_code == 2
 
 
+def test_what_a_token_and_a_backend_would_refuse(tmp_path: Path) -> None:
+    path, token, backends = tmp_path / "ghz.qasm", tmp_path / "t.json", tmp_path / "b.json"
+    path.write_text(GHZ.replace("h q[0]", "reset q[0]; h q[0]"))
+    token.write_text(json.dumps({"granted": [{"allowed_gate_set": ["h"]}]}))
+    common = {"status": "online", "max_shots": 10, "gate_set": ["h", "cx"]}
+    offered = [
+        {"name": "a:sim", "simulator": True, "qubits": 1, "features": ["reset"], **common},
+        {"name": "b:qpu", "simulator": False, "qubits": 9, "features": [], "dialect": "braket",
+         **common},
+    ]  # fmt: skip
+    backends.write_text(json.dumps({"items": offered, "next": None}))
+    given = ("circuit", "inspect", str(path), "--token", str(token), "--backends", str(backends))
+    result = run(tmp_path, *given, "--json")
+    assert result.exit_code == 1
+    found = [(v["by"], v["limit"], v["actual"]) for v in json.loads(result.stdout)["refused"]]
+    assert found == [
+        ("token", "allowed_gate_set", ["cx"]),
+        ("a:sim", "backend.qubits", 2),
+        ("b:qpu", "backend.features", ["reset"]),
+        ("b:qpu", "backend.dialect", "Braket's OpenQASM cannot express reset"),
+    ]
+    one = run(tmp_path, *given, "--backend", "a:sim")
+    assert "backend.qubits" in one.stdout
+    assert "b:qpu" not in one.stdout
+    assert run(tmp_path, *given, "--backend", "c:none").exit_code == 1
+    assert run(tmp_path, "circuit", "inspect", str(path), "--backend", "a:sim").exit_code == 2
+    assert run(tmp_path, *given, "--live").exit_code == 2
+    for broken in ("", "[]", '{"items": 3}', '{"items": [{"name": 7}]}', "[" * 9999):
+        backends.write_text(broken)
+        assert run(tmp_path, *given).exit_code == 1
+    # Hardware that does not say what it is sent is no backend.
+    del offered[1]["dialect"]
+    backends.write_text(json.dumps({"items": offered}))
+    assert run(tmp_path, *given).exit_code == 1
+
+
+def test_a_circuit_too_large_to_expand_is_described(tmp_path: Path) -> None:
+    source = "OPENQASM 3; qubit q; bit c; for int i in [1:1000000000000] { U(0,0,0) q; }"
+    result = run(tmp_path, "circuit", "inspect", "-", "--json", "--limit", "depth=10", input=source)
+    assert result.exit_code == 1
+    document = json.loads(result.stdout)
+    assert document["circuit_sha256"] is None
+    assert document["facts"]["gate_counts"] == {"u": 10**12}
+    assert document["violations"] == [{"limit": "depth", "allowed": 10, "actual": 10**12}]
+    assert "1000000000000 operations" in document["refused"][0]["actual"]
+    assert run(tmp_path, "circuit", "inspect", "-", "--svg", input=source).exit_code == 1
+    assert "too large" in run(tmp_path, "circuit", "inspect", "-", input=source).stdout
+
+
 @pytest.mark.parametrize(
     "source",
     ["", "OPENQASM 2.0;\nqreg q[", "OPENQASM 3;\ndefcal x q {}", "OPENQASM 2.0;\n\x1b[2Jx;"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cryogate.circuits import Facts, inexpressible
+from cryogate.circuits import Facts, Program, inexpressible
 from cryogate.domain.decisions import Violation
 from cryogate.gateway.case import Case
 from cryogate.gateway.pipeline import Check
@@ -42,16 +42,22 @@ class DeviceLimitsCheck(Check):
                 )
             )
         if case.facts is not None:
-            found += _circuit(device, case.facts)
-        if device.dialect is not None and case.program is not None:
-            why = inexpressible(case.program, device.dialect)
-            if why:
-                named = device.dialect.value
-                found.append(Violation("backend.dialect", named, why, "rewrite the circuit"))
+            found += circuit_limits(device, case.facts, case.program)
         return found
 
 
-def _circuit(device: Backend, facts: Facts) -> list[Violation]:
+def circuit_limits(device: Backend, facts: Facts, program: Program | None) -> list[Violation]:
+    """What a device refuses of a circuit."""
+    found = _facts(device, facts)
+    if device.dialect is not None and program is not None:
+        why = inexpressible(program, device.dialect)
+        if why:
+            named = device.dialect.value
+            found.append(Violation("backend.dialect", named, why, "rewrite the circuit"))
+    return found
+
+
+def _facts(device: Backend, facts: Facts) -> list[Violation]:
     found = []
     if facts.qubits > device.qubits:
         found.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cryogate.circuits import Facts
 from cryogate.domain.decisions import Violation
 from cryogate.gateway.case import Case
 from cryogate.gateway.pipeline import Check
@@ -56,14 +57,14 @@ class TokenLimitsCheck(Check):
                 )
             )
         if case.facts is not None:
-            extra = sorted(set(case.facts.gate_set).difference(grant.allowed_gate_set))
-            if extra:
-                found.append(
-                    Violation(
-                        "allowed_gate_set",
-                        grant.allowed_gate_set,
-                        tuple(extra),
-                        f"replace {', '.join(extra[:8])} by allowed gates",
-                    )
-                )
+            found += gates_allowed(grant.allowed_gate_set, case.facts)
         return found
+
+
+def gates_allowed(allowed: tuple[str, ...], facts: Facts) -> list[Violation]:
+    """The violation of a gate set, if a circuit has other gates."""
+    extra = sorted(set(facts.gate_set).difference(allowed))
+    if not extra:
+        return []
+    hint = f"replace {', '.join(extra[:8])} by allowed gates"
+    return [Violation("allowed_gate_set", allowed, tuple(extra), hint)]
