@@ -29,6 +29,7 @@ def group() -> None:
 @click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE")
 @click.option("--experiment", help="Written into the file, so that --experiment can be left out.")
 @click.option("--out", type=click.Path(path_type=Path), help="Credential file [NAME.json].")
+@click.option("--no-key", is_flag=True, help="It proves itself another way: `trust`, `invite`.")
 def create(
     settings: Settings,
     name: str,
@@ -38,6 +39,7 @@ def create(
     attributes: tuple[str, ...],
     experiment: str | None,
     out: Path | None,
+    no_key: bool,
 ) -> None:
     """Make a key here, register its public half, and write the credential file (0600).
 
@@ -51,27 +53,32 @@ def create(
     require_slug(name, "an agent's name")
     if experiment is not None:
         require_slug(experiment, "an experiment's name")
-    identity = Identity.generate(name)
+    identity = None if no_key else Identity.generate(name)
     path = out or Path(f"{name}.json")
-    body = {
+    body: dict[str, Any] = {
         "agent_id": name,
         "owner": owner,
         "tier": tier,
         "roles": sorted(roles) or ["qpu.read-aggregates", "qpu.submit-only"],
         "attributes": pairs(attributes),
-        "jwk": identity.public_jwk(),
+        **({} if identity is None else {"jwk": identity.public_jwk()}),
     }
     with operator(settings) as server:
         # The file comes first: a registered key that was never written would be of no use.
-        write_credential(path, identity, server.url, experiment)
+        if identity is not None:
+            write_credential(path, identity, server.url, experiment, settings.ca_file)
         try:
             made = server.call("POST", *BASE, "agents", body=body)
         except Refused:
-            path.unlink()
+            if identity is not None:
+                path.unlink()
             raise
-    document = {**made, "credential_file": str(path)}
+    document = {**made, "credential_file": None if identity is None else str(path)}
 
     def human() -> None:
+        if identity is None:
+            say(f"created agent {name}; it has no key")
+            return
         say(f"created agent {name}; its credential is in {path} (keep it private)")
         within = "" if experiment else " --experiment EXPERIMENT"
         say(f"next: cryogate job submit CIRCUIT.qasm --as {path}{within} --wait")

@@ -56,11 +56,12 @@ def agent(settings: Settings) -> Client:
         Malformed: no file is named, others can read it, or no experiment is known.
     """
     _without_httpx_command()
-    from cryogate.client import Client, read_credential
+    from cryogate.client import Client
+    from cryogate.client.provers import read_agent
 
     if settings.agent_file is None:
         raise Malformed("no_credential", "this is done as an agent, and no agent is named")
-    held = read_credential(settings.agent_file)
+    held = read_agent(settings.agent_file)
     experiment = settings.experiment or held.experiment_id
     if experiment is None:
         raise Malformed("no_experiment", "the work must be for some experiment")

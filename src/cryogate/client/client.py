@@ -7,6 +7,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, TypeVar, Unpack
@@ -16,10 +17,11 @@ import msgspec
 
 from cryogate.client.enrolment import Enroller, SelfRenewing
 from cryogate.client.errors import JobEnded, Unavailable, WaitExpired
-from cryogate.client.identity import Credential, Identity, read_credential
+from cryogate.client.identity import Identity
 from cryogate.client.messages import Call, Reply, origin_of
 from cryogate.client.models import Counts, Estimate, Job, Result, SessionView
 from cryogate.client.protocol import Prover, Session, Token
+from cryogate.client.provers import read_agent
 from cryogate.client.sources import format_of, read_source
 from cryogate.client.transport import ClientTls, Transport
 from cryogate.domain.errors import Malformed
@@ -69,7 +71,8 @@ class Client:
         self.client_id = client_id
         self.experiment = experiment
         prover = Identity(client_id, key) if isinstance(key, Mapping) else key
-        tls = getattr(prover, "tls", None) or ClientTls(ca_file)
+        tls: ClientTls = getattr(prover, "tls", None) or ClientTls()
+        tls = tls if tls.ca_file else replace(tls, ca_file=ca_file)
         asked = {"type": "qpu_experiment", "experiment_id": experiment, **bounds}
         wanted = {"authorization_details": msgspec.json.encode([asked]).decode()}
         self._session = Session(self.url, prover, wanted, _now_ms, random.random)
@@ -93,7 +96,7 @@ class Client:
             Malformed: the file is missing, open to others, or not a credential; or neither it
                 nor the caller names an experiment or a URL.
         """
-        held: Credential = read_credential(path)
+        held = read_agent(path)
         purpose = experiment or held.experiment_id
         if purpose is None:
             raise Malformed("no_experiment", "say which experiment the work is for")
@@ -102,15 +105,16 @@ class Client:
             raise Malformed("no_url", "say where the gateway is")
         made = cls(
             where,
-            held.client_id,
-            held.identity,
+            held.prover.client_id,
+            held.prover,
             purpose,
             insecure_http=insecure_http,
             ca_file=ca_file or held.ca_file,
             **bounds,
         )
-        enroller = Enroller(where, insecure_http=insecure_http, ca_file=ca_file or held.ca_file)
-        made._renewing = SelfRenewing(Path(path), enroller)
+        if held.has_key:
+            enroller = Enroller(where, insecure_http=insecure_http, ca_file=ca_file or held.ca_file)
+            made._renewing = SelfRenewing(Path(path), enroller)
         return made
 
     def run(

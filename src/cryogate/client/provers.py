@@ -5,10 +5,15 @@ None of them shows its secret in ``repr``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from cryogate.client.identity import Identity
+import msgspec
+
+from cryogate.client.identity import Identity, read_credential, read_private_file
+from cryogate.client.protocol import Prover
 from cryogate.client.transport import ClientTls
 from cryogate.domain.errors import Malformed
 
@@ -93,3 +98,61 @@ class FederatedIdentity:
 
     def __repr__(self) -> str:
         return f"FederatedIdentity({self.client_id!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFile:
+    """What an agent's credential file says: how it proves who it is, and what it is for."""
+
+    prover: Prover
+    url: str | None
+    experiment_id: str | None
+    ca_file: str | None
+    has_key: bool
+
+
+def read_agent(path: str | os.PathLike[str]) -> AgentFile:
+    """The agent of a credential file that is its owner's alone.
+
+    With ``jwk`` it has a key; with ``tls_cert`` and ``tls_key`` a certificate in other files; with
+    ``token_file`` the token of another issuer in another file.
+
+    Raises:
+        Malformed: as `read_credential`, or the file says more than one of these.
+    """
+    data = read_private_file(Path(path))
+    try:
+        found = msgspec.json.decode(data, type=_Keyless)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        found = _Keyless()
+    if not found.token_file and not found.tls_cert:
+        held = read_credential(path)
+        return AgentFile(held.identity, held.url, held.experiment_id, held.ca_file, has_key=True)
+    name = Path(path).name
+    if not found.client_id or found.jwk is not None or (found.token_file and found.tls_cert):
+        raise Malformed(
+            "malformed_credential", f"{name} needs client_id and one of jwk, tls_cert, token_file"
+        )
+    prover: Prover
+    if found.token_file:
+        prover = FederatedIdentity.from_file(found.client_id, found.token_file)
+    else:
+        if not found.tls_key:
+            raise Malformed("malformed_credential", f"{name} needs tls_key beside tls_cert")
+        prover = CertificateIdentity(
+            found.client_id, found.tls_cert, found.tls_key, found.ca_file or None
+        )
+    return AgentFile(
+        prover, found.url or None, found.experiment_id or None, found.ca_file or None, has_key=False
+    )
+
+
+class _Keyless(msgspec.Struct, frozen=True):
+    client_id: str = ""
+    url: str = ""
+    experiment_id: str = ""
+    ca_file: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    token_file: str = ""
+    jwk: dict[str, str] | None = None
