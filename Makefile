@@ -38,8 +38,9 @@ format: $(STAMP) ## rewrite the sources in house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-tools: ## build the real servers that tests use (OPA) into the cache
+tools: ## put the real servers that tests use (OPA, an identity provider) into the cache
 	CACHE=$(CACHE) .ci/opa
+	CACHE=$(CACHE) .ci/oidc
 
 lock: $(STAMP) ## renew requirements/dev.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

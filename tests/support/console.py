@@ -20,13 +20,15 @@ _ONE_TIME = re.compile(r"one-time password  (\S+)")
 
 
 @contextmanager
-def started(folder: Path, **settings: str | int) -> Iterator[ServerProcess]:
+def started(
+    folder: Path, port: int = 0, config: Path | None = None, **settings: str | int
+) -> Iterator[ServerProcess]:
     """A server on which one job on ``local:null`` costs so much that a person is asked."""
     book = folder / "prices.json"
     entry = {"backend": "local:null", "model": "nominal", "currency": "USD", "task": "6.00",
              "shot": "0.00001", "gate": "0", "source": "test", "as_of": "2026-11-01"}  # fmt: skip
     book.write_text(json.dumps({"version": "test", "entries": [entry]}))
-    with running(folder, prices__book=str(book), **settings) as server:
+    with running(folder, port, config, prices__book=str(book), **settings) as server:
         yield server
 
 

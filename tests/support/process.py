@@ -40,8 +40,10 @@ class ServerProcess:
 
 
 @contextmanager
-def running(folder: Path, **settings: str | int) -> Iterator[ServerProcess]:
-    """A server on a free port with its state under ``folder``.
+def running(
+    folder: Path, port: int = 0, config: Path | None = None, **settings: str | int
+) -> Iterator[ServerProcess]:
+    """A server on ``port``, or a free one, with its state under ``folder``.
 
     ``settings`` are names of settings with ``__`` for the dot: ``server__max_body_bytes=1024``.
     It must end well when told to, so that every test also proves the shutdown.
@@ -50,7 +52,9 @@ def running(folder: Path, **settings: str | int) -> Iterator[ServerProcess]:
     env = {k: v for k, v in os.environ.items() if not k.startswith("CRYOGATE_")}
     env |= {f"CRYOGATE_{k.replace('__', '_').upper()}": str(v) for k, v in settings.items()}
     env["CRYOGATE_STATE_DIR"] = str(state)
-    command = [sys.executable, "-m", "cryogate.cli.main", "up", "--port", "0"]
+    command = [sys.executable, "-m", "cryogate.cli.main", "up", "--port", str(port)]
+    if config is not None:
+        command += ["--config", str(config)]
     with (
         output.open("wb") as sink,
         subprocess.Popen(command, env=env, stdout=sink, stderr=subprocess.STDOUT) as server,

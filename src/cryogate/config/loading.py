@@ -115,6 +115,7 @@ _OTHER_VARIABLES = frozenset(
         "CRYOGATE_AGENT",
         "CRYOGATE_CA_FILE",
         "CRYOGATE_OPA",
+        "CRYOGATE_OIDC_PROVIDER",
         "CRYOGATE_REQUIRE_REAL",
         "CRYOGATE_POSTGRES",
     }
