@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -339,6 +340,58 @@ def test_misleading_notes_are_refused(
     )
     assert answer.status_code == 400
     assert approval_of(admin, job_id)["state"] == "pending"
+
+
+# -- enrolling a device ---------------------------------------------------------------------------
+
+
+def user_code(server: ServerProcess, name: str) -> tuple[str, Identity]:
+    key, url = Identity.generate(name), f"{server.url}/oauth2/device_authorization"
+
+    def ask(nonce: str | None) -> httpx.Response:
+        proof = key.proof("POST", url, time.time_ns() // 10**6, None, nonce)
+        form = {"client_id": name}
+        return httpx.post(url, data=form, headers={"dpop": proof}, trust_env=False)
+
+    answer = ask(None)
+    if answer.status_code != 200:
+        answer = ask(answer.headers["dpop-nonce"])
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["user_code"]), key
+
+
+@pytest.mark.attack("T10")
+def test_a_person_enrols_the_key_that_was_shown(server: ServerProcess, admin: Console) -> None:
+    code, key = user_code(server, "desk-bot")
+    wrong = admin.post("/console/device", {"user_code": "BBBB-BBBB"})
+    assert wrong.status_code == 404
+    page = admin.post("/console/device", {"user_code": code.lower()})
+    assert page.status_code == 200
+    kid = re.search(r'name="kid" value="([^"]+)"', page.text)
+    assert kid is not None
+    form = {"user_code": code, "kid": "another", "agent_id": "desk-bot",
+            "owner": "kim@example.org", "decision": "approve"}  # fmt: skip
+    assert admin.post("/console/device/decide", form).status_code == 409
+    form["kid"] = kid[1]
+    same = admin.same_origin()
+    assert admin.http.post("/console/device/decide", data=form, headers=same).status_code == 403
+    assert admin.http.get("/console/device/decide", params=form).status_code == 405
+    done = admin.post("/console/device/decide", form)
+    assert done.headers["location"] == "/console/device?done=approved"
+    found = admin.http.get("/admin/v1/agents/desk-bot").json()
+    assert [k["jwk"]["x"] for k in found["keys"]] == [key.public_jwk()["x"]]
+    assert admin.post("/console/device/decide", form).status_code == 404
+
+
+@pytest.mark.attack("T10")
+def test_a_refused_device_gets_nothing(server: ServerProcess, admin: Console) -> None:
+    code, _ = user_code(server, "no-bot")
+    page = admin.post("/console/device", {"user_code": code})
+    kid = re.search(r'name="kid" value="([^"]+)"', page.text)
+    assert kid is not None
+    form = {"user_code": code, "kid": kid[1], "decision": "deny"}
+    assert admin.post("/console/device/decide", form).headers["location"].endswith("denied")
+    assert admin.http.get("/admin/v1/agents/no-bot").status_code == 404
 
 
 # -- too many tries: last, because this address has none left afterwards -------------------------

@@ -82,14 +82,15 @@ def site(
 
 def _site(folder: Path, port: int, method: str) -> Iterator[Site]:
     key = generate()
-    ours: dict[str, Any] = {
+    every: dict[str, dict[str, Any]] = {
         "client_secret_basic": {"client_secret": "a secret with +, % and : in it"},
         "private_key_jwt": {
             "jwks": {"keys": [{**key.public.jwk(), "kid": key.kid}]},
             "token_endpoint_auth_signing_alg": "ES256",
         },
         "none": {},
-    }[method]
+    }
+    ours = every[method]
     known = client(port, "console", token_endpoint_auth_method=method, **ours)
     secret = folder / "credential"
     credential = ""

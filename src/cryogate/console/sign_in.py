@@ -39,13 +39,14 @@ class SignInPages:
         cookies: Cookies,
         auth: SessionAuth,
         attempts: Attempts,
+        redemptions: Attempts,
         accounts: LocalAccounts | None,
         oidc: tuple[OidcSignIn, FederatedPeople, str] | None,
         session_life_s: int,
     ) -> None:
         """``oidc`` is how to sign in there, who its people are here, and the issuer."""
         self._renderer, self._explain, self._cookies = renderer, explain, cookies
-        self._auth, self._attempts = auth, attempts
+        self._auth, self._attempts, self._redemptions = auth, attempts, redemptions
         self._accounts, self._oidc, self._life_s = accounts, oidc, session_life_s
 
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -129,7 +130,6 @@ class SignInPages:
         if self._oidc is None:
             raise Forbidden("no_provider", "there is no identity provider")
         self._auth.check_source(request)
-        self._attempts.take(address(request))
         url, sealed = await self._oidc[0].begin()
         answer = Response(status_code=303, headers={"location": url, "cache-control": "no-store"})
         self._cookies.put(answer, OIDC, sealed, BEGUN_LIFE_MS // 1000, strict=False)
@@ -143,7 +143,7 @@ class SignInPages:
         """
         if self._oidc is None:
             raise Forbidden("no_provider", "there is no identity provider")
-        self._attempts.take(address(request))
+        self._redemptions.take(address(request))
         sign_in, people, issuer = self._oidc
         pairs = request.query_params.multi_items()
         params = dict(pairs)
@@ -152,7 +152,6 @@ class SignInPages:
         sealed = self._cookies.read(request, OIDC) or ""
         subject, claims = await sign_in.finish(params, sealed)
         opening = await people.sign_in(issuer, subject, claims)
-        self._attempts.give_back(address(request))
         answer = self._renderer.page("signed_in.html", None)
         self._cookies.put(answer, SESSION, opening.secret, self._life_s)
         self._cookies.drop(answer, OIDC)

@@ -31,11 +31,10 @@ from cryogate.server.replies import actor, query, reply
 _MAX_BODY = 64 << 10
 _PAGE = """A program asks for an agent's key to be registered.
 
-If you did not start it yourself, do nothing. If you did, an operator decides with
+If you did not start it yourself, do nothing. If you did, an operator decides, with the code that
+the program shows, in the console at /console/device or with
 
   cryogate agent approve-device CODE --name AGENT --owner YOU
-
-and the code that the program shows.
 """
 
 

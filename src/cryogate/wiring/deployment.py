@@ -103,7 +103,11 @@ class Deployment:
             *self._ops.endpoints(),
             *AuditRoutes(self.audit).endpoints(),
             *self.identity.people.endpoints(
-                self.identity.registry, self.governance, self.road.dispatcher, self.audit
+                self.identity.registry,
+                self.identity.devices,
+                self.governance,
+                self.road.dispatcher,
+                self.audit,
             ),
         )
         scheme = urlsplit(self.base_url).scheme

@@ -116,7 +116,7 @@ class Identity:
             take=None if watch.clients is None else watch.clients.take,
         )
         possession = Possession(proofs)
-        devices = DeviceFlow(store, clock, possession, base_url + VERIFICATION_PATH)
+        self.devices = devices = DeviceFlow(store, clock, possession, base_url + VERIFICATION_PATH)
         self._enrolment = EnrolmentRoutes(
             self.registry,
             Invitations(store, clock, possession),

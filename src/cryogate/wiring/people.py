@@ -9,6 +9,7 @@ import msgspec
 
 from cryogate import __version__
 from cryogate.audit.log import AuditLog
+from cryogate.broker.device import DeviceFlow
 from cryogate.broker.humans.attempts import Attempts
 from cryogate.broker.humans.claims import ClaimRules
 from cryogate.broker.humans.federated import FederatedPeople
@@ -19,6 +20,7 @@ from cryogate.broker.registry import Registry
 from cryogate.config import ConfigError
 from cryogate.console.account import AccountPages
 from cryogate.console.approvals import ApprovalPages
+from cryogate.console.device import DevicePages
 from cryogate.console.lists import ListPages
 from cryogate.console.refusals import Explainer
 from cryogate.console.rendering import Renderer
@@ -62,7 +64,12 @@ class People:
             self.auth = SessionAuth(self.sessions, revocations, self._cookies, scheme)
 
     def endpoints(
-        self, registry: Registry, governance: Governance, dispatcher: Dispatcher, log: AuditLog
+        self,
+        registry: Registry,
+        devices: DeviceFlow,
+        governance: Governance,
+        dispatcher: Dispatcher,
+        log: AuditLog,
     ) -> tuple[Endpoint, ...]:
         """What admins change about people, and the pages."""
         ground, config = self._ground, self._ground.config
@@ -80,6 +87,8 @@ class People:
             cookies=self._cookies,
             auth=self.auth,
             attempts=attempts,
+            # nothing can be guessed there: this bounds what the provider is asked in our name
+            redemptions=Attempts(monotonic_ms, burst=60, every_s=1),
             accounts=accounts,
             oidc=self._oidc(),
             session_life_s=life_s,
@@ -105,7 +114,8 @@ class People:
             desk=governance.desk,
             log=log,
         )
-        pages = (sign_in, account, approvals, lists)
+        enrol = DevicePages(renderer=renderer, explain=explain, devices=devices, registry=registry)
+        pages = (sign_in, account, approvals, lists, enrol)
         return (*found, *(e for page in pages for e in page.endpoints()))
 
     def _oidc(self) -> tuple[OidcSignIn, FederatedPeople, str] | None:
