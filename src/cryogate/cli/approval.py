@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cryogate.cli.amounts import show_cents
+from cryogate.cli.approval_asking import register
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, fields, note, say, table
 from cryogate.cli.records import BASE, paged
@@ -175,3 +176,4 @@ for _name, _body in (
     ("withdraw", withdraw),
 ):
     command(group, _name, As.OPERATOR)(_body)
+register(group)

@@ -32,6 +32,8 @@ _NEXT = {
     "budget_exceeded": "Ask an operator for more: cryogate budget set.",
     "no_experiment": "Name it with --experiment, or put experiment_id into the credential file.",
 }
+# Only the waiting ended: nothing was refused.
+_GOES_ON = frozenset({"WaitExpired", "StillUndecided"})
 _REACH = "Is the server running? Start it with: cryogate up. Its address: --url or CRYOGATE_URL."
 _LATER = "Nothing was changed as far as can be told; try again in a moment."
 
@@ -44,7 +46,7 @@ def exit_code(error: CryogateError) -> int:
     """The exit code for ``error``."""
     if isinstance(error, VerificationFailed):
         return UNVERIFIED
-    if isinstance(error, Unavailable) or type(error).__name__ == "WaitExpired":
+    if isinstance(error, Unavailable) or type(error).__name__ in _GOES_ON:
         return UNAVAILABLE
     return REFUSED
 
@@ -105,6 +107,6 @@ def _advice(error: CryogateError) -> str:
     if isinstance(error, Unavailable):
         return _LATER if getattr(error, "status", None) else _REACH
     job = getattr(error, "job", None)
-    if job is not None and type(error).__name__ == "WaitExpired":
+    if job is not None and type(error).__name__ in _GOES_ON:
         return f"It goes on by itself; look with: cryogate job show {job.job_id}"
     return str(getattr(job, "next", "") or "")

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from cryogate.client.approvals import ApprovalCalls
 from cryogate.client.enrolment import Enroller, SelfRenewing
 from cryogate.client.errors import JobEnded, Unavailable, WaitExpired
 from cryogate.client.identity import Identity
@@ -78,6 +79,7 @@ class Client:
         self._session = Session(self.url, prover, wanted, _now_ms, random.random)
         self._transport = Transport(self.url, timeout_s=timeout_s, tls=tls)
         self._renewing: SelfRenewing | None = None
+        self.approvals = ApprovalCalls(self._get)
 
     @classmethod
     def from_file(

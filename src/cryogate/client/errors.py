@@ -64,3 +64,11 @@ class WaitExpired(domain.CryogateError):
     def __init__(self, job: Job) -> None:
         super().__init__(f"job {job.job_id} is still {job.state}")
         self.job = job
+
+
+class StillUndecided(domain.CryogateError):
+    """Nobody has decided yet; only the waiting ended."""
+
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(f"nobody has decided about {approval_id} yet")
+        self.approval_id = approval_id
