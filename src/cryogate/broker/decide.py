@@ -19,11 +19,19 @@ from cryogate.broker.details import Asked, facts
 from cryogate.broker.oauth import OAuthError
 from cryogate.broker.rows import experiment_of, number
 from cryogate.domain.agents import Agent
-from cryogate.domain.decisions import Allow, Deny, ObligationKind
+from cryogate.domain.decisions import Allow, Deny, ObligationKind, Violation
 from cryogate.domain.errors import Unavailable
 from cryogate.domain.experiments import Experiment, Release
 from cryogate.domain.grants import Grant
-from cryogate.ports.policy import AgentFacts, ExperimentFacts, HistoryFacts, PolicyEngine, Question
+from cryogate.ports.policy import (
+    AgentFacts,
+    Caps,
+    ExperimentFacts,
+    GrantFacts,
+    HistoryFacts,
+    PolicyEngine,
+    Question,
+)
 from cryogate.ports.store import ReadStore
 
 _NARROWS: Final[Mapping[ObligationKind, Callable[[Grant], Grant]]] = MappingProxyType(
@@ -46,12 +54,21 @@ class Purse:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A yes: the bounds, the life in seconds, and what decided."""
+    """A yes: the bounds, the life in seconds, and what decided.
+
+    ``narrowed`` is every bound that was asked for and came out narrower.
+    """
 
     grant: Grant
     ttl_s: int
     policy_digest: str
     reasons: tuple[str, ...]
+    narrowed: tuple[Violation, ...] = ()
+
+    def told(self) -> tuple[str, ...]:
+        """Why, as an event tells it."""
+        less = (f"narrowed {violation.limit}" for violation in self.narrowed[:20])
+        return (*(reason[:256] for reason in self.reasons[:20]), *less)
 
 
 class Denied(OAuthError):
@@ -124,6 +141,9 @@ async def decide_grant(
     if ceiling is not None:
         request = request.met(ceiling)
     ttl_s = min(asked.ttl(min(default_ttl_s, caps.ttl_s)), longest_s)
+    if isinstance(caps, Caps) and caps.excess == "narrow":
+        request = request.met(_widest(caps, request.experiment_id))
+        ttl_s = min(ttl_s, caps.ttl_s)
     decision = await policy.decide(
         Question(
             action="token:issue",
@@ -146,7 +166,23 @@ async def decide_grant(
         grant = narrow(grant)
     if grant.within(request) or ttl_s < 1:  # (2d)
         raise Unavailable("a grant came out wider than its request")
-    return Granted(grant, ttl_s, decision.policy_digest, decision.reasons)
+    narrowed = asked.wider_than(grant)
+    if asked.ttl(ttl_s) > ttl_s:
+        narrowed += (Violation("ttl_s", ttl_s, asked.ttl(ttl_s), f"ask for at most {ttl_s}"),)
+    return Granted(grant, ttl_s, decision.policy_digest, decision.reasons, narrowed)
+
+
+def _widest(caps: GrantFacts, experiment_id: str) -> Grant:
+    return Grant(
+        experiment_id=experiment_id,
+        allowed_backends=caps.allowed_backends,
+        allowed_gate_set=caps.allowed_gate_set,
+        max_shots=caps.max_shots,
+        max_total_shots=caps.max_total_shots,
+        max_jobs=caps.max_jobs,
+        max_cost_cents=caps.max_cost_cents,
+        results=Release(caps.results),
+    )
 
 
 def _timeless(question: Question) -> Question:

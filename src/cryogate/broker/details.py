@@ -7,7 +7,7 @@ granted bound is never wider than the one asked for. There are no other members:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
@@ -26,6 +26,10 @@ TYPE: Final = "qpu_experiment"
 DEFAULT_TTL_S: Final = 300
 MAX_TTL_S: Final = 3600
 MAX_BYTES: Final = 8192
+_LISTS: Final = frozenset({"allowed_backends", "allowed_gate_set"})
+_NUMBERS: Final = frozenset({"max_shots", "max_total_shots", "max_jobs", "max_cost_cents", "ttl_s"})
+# The plain parameters; lists are separated by spaces, as scopes are.
+PLAIN: Final = frozenset({"experiment_id", "results", *_LISTS, *_NUMBERS})
 _unset: Final = msgspec.UNSET
 V = TypeVar("V")
 
@@ -138,6 +142,35 @@ def read_details(text: str) -> Asked:
     if not all(map(is_backend, _or(asked.allowed_backends, ()))):
         raise _invalid("allowed_backends hold a name that is not well-formed")
     return asked
+
+
+def read_request(form: Mapping[str, str]) -> Asked:
+    """What a form asks for: ``authorization_details``, or the same members as plain parameters.
+
+    Raises:
+        OAuthError: ``invalid_authorization_details``, or ``invalid_request`` for both or neither.
+    """
+    plain = {name: form[name] for name in PLAIN if name in form}
+    if "authorization_details" in form:
+        if plain:
+            raise OAuthError(
+                "invalid_request", "send authorization_details or plain parameters, not both"
+            )
+        return read_details(form["authorization_details"])
+    if "experiment_id" not in plain:
+        raise _invalid("authorization_details, or experiment_id, is missing")
+    found: dict[str, object] = {"type": TYPE}
+    for name, value in plain.items():
+        if name in _LISTS:
+            found[name] = value.split(" ")
+        elif name in _NUMBERS:
+            # One spelling only: digits without a sign, a point or a leading zero.
+            if not (value.isascii() and value.isdigit() and str(int(value[:17])) == value):
+                raise _invalid(f"{name} is not a whole number")
+            found[name] = int(value)
+        else:
+            found[name] = value
+    return read_details(msgspec.json.encode([found]).decode())
 
 
 def granted(grant: Grant, ttl_s: int) -> dict[str, object]:

@@ -106,7 +106,7 @@ class Delegation:
         """
         parent, held = self._subject(form, client, bound)  # (1)
         actor, agent = await self._actor(form, parent, endpoint)  # (2)
-        asked = details.read_details(form.get("authorization_details", ""))
+        asked = details.read_request(form)
         violations = asked.wider_than(held)  # (3)
         if violations:
             raise OAuthError(
@@ -266,7 +266,7 @@ def _event(
         policy_digest=granted.policy_digest,
         decision_reasons=(
             f"parent {claims.parents[0]}",
-            *(reason[:256] for reason in granted.reasons[:20]),
+            *granted.told(),
         ),
         actor_chain=chain,
     )

@@ -14,6 +14,7 @@ not even its assertion is spent.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Final
 
 import msgspec
@@ -28,6 +29,7 @@ from cryogate.broker.mint import Draft, Mint
 from cryogate.broker.oauth import OAuthError, only
 from cryogate.broker.possession import Possession, spending
 from cryogate.broker.refusals import Refusals
+from cryogate.broker.resources import check_resource
 from cryogate.broker.signals import Signals
 from cryogate.broker.status_list import StatusPlaces
 from cryogate.domain.agents import Agent
@@ -51,15 +53,16 @@ from cryogate.tokens.claims import AccessClaims, Confirmation, ExpParams
 from cryogate.tokens.dpop import ProofVerifier
 
 _COMMON: Final = frozenset(
-    {"grant_type", "client_assertion_type", "client_assertion", "client_id", "scope"}
+    {"grant_type", "client_assertion_type", "client_assertion", "client_id", "scope", "resource"}
 )
-_AGENT_FORM: Final = _COMMON | {"authorization_details", "assertion", "device_code"}
+_AGENT_FORM: Final = _COMMON | details.PLAIN | {"authorization_details", "assertion", "device_code"}
 _EXCHANGE_FORM: Final = _AGENT_FORM - {"scope"} | exchange.FORM
 
 
 class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """RFC 6749 section 5.1. Times are in seconds.
 
+    ``narrowed`` tells which bounds that were asked for came out narrower, and
     ``client_key_expires_in`` is there once the client's key will soon be refused for its age.
     """
 
@@ -69,6 +72,7 @@ class TokenResponse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     scope: str
     authorization_details: tuple[dict[str, object], ...] = ()
     issued_token_type: str = ""
+    narrowed: tuple[dict[str, object], ...] = ()
     client_key_expires_in: int | None = None
     client_id: str = ""
 
@@ -191,7 +195,8 @@ class TokenService:
             raise OAuthError("invalid_scope", "agents ask with authorization_details, not scope")
         if not agent.active:
             raise OAuthError("unauthorized_client", "this agent is not active")
-        asked = details.read_details(form.get("authorization_details", ""))
+        check_resource(form, self._issuer, operator=False)
+        asked = details.read_request(form)
         if asked.ttl(1) > self._max_ttl_s:
             raise OAuthError("invalid_authorization_details", f"ttl_s is at most {self._max_ttl_s}")
         now_ms = self._clock.now_ms()
@@ -240,23 +245,24 @@ class TokenService:
             _agent_event(claims, agent, experiment, granted, now_ms),
         )
         token = await self._mint.mint(client, draft)  # (3)
-        return _response(token, claims, client, details.granted(granted.grant, granted.ttl_s))
+        return _granted(token, claims, client, granted)
 
     async def _for_sub_agent(
         self, form: Mapping[str, str], client: Client, bound: Confirmation | None, endpoint: str
     ) -> TokenResponse:
         only(form, _EXCHANGE_FORM)
+        check_resource(form, self._issuer, operator=False)
         if self._delegation is None or client.agent is None or not client.agent.active:
             raise OAuthError("unauthorized_client", "only an active agent delegates")
         token, claims, granted = await self._delegation.delegate(form, client, bound, endpoint)
-        found = details.granted(granted.grant, granted.ttl_s)
-        answer = _response(token, claims, client, found)
+        answer = _granted(token, claims, client, granted)
         return structs.replace(answer, issued_token_type=exchange.ACCESS_TOKEN)
 
     async def _for_operator(
         self, form: Mapping[str, str], client: Client, bound: Confirmation | None
     ) -> TokenResponse:
         only(form, _COMMON)  # (1)
+        check_resource(form, self._issuer, operator=True)
         operator = client.operator
         if operator is None or not operator.active:
             raise OAuthError("unauthorized_client", "this operator is not active")
@@ -338,9 +344,15 @@ def _agent_event(
         token_id=claims.jti,
         token_ttl_s=granted.ttl_s,
         policy_digest=granted.policy_digest,
-        decision_reasons=tuple(reason[:256] for reason in granted.reasons[:20]) or None,
+        decision_reasons=granted.told() or None,
         actor_chain=(agent.agent_id,),
     )
+
+
+def _granted(token: str, claims: AccessClaims, client: Client, granted: Granted) -> TokenResponse:
+    answer = _response(token, claims, client, details.granted(granted.grant, granted.ttl_s))
+    narrowed = tuple(asdict(violation) for violation in granted.narrowed)
+    return structs.replace(answer, narrowed=narrowed)
 
 
 def _response(

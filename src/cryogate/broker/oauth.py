@@ -11,7 +11,7 @@ from cryogate.domain.decisions import Violation
 from cryogate.domain.errors import Refused
 
 MAX_FORM_BYTES: Final = 32_768
-MAX_FIELDS: Final = 16
+MAX_FIELDS: Final = 32
 
 
 class OAuthError(Refused):
@@ -80,7 +80,7 @@ def read_form(body: bytes) -> dict[str, str]:
             max_num_fields=MAX_FIELDS,
         )
     except ValueError:
-        raise OAuthError("invalid_request", "not a form of at most 16 fields") from None
+        raise OAuthError("invalid_request", f"not a form of at most {MAX_FIELDS} fields") from None
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise OAuthError("invalid_request", "a parameter is there twice")

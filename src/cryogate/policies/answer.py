@@ -15,7 +15,7 @@ from cryogate.domain.decisions import (
     Scalar,
     Violation,
 )
-from cryogate.ports.policy import GrantFacts
+from cryogate.ports.policy import Caps
 
 MAX_ANSWER_BYTES = 1 << 20
 _Reason = Annotated[str, msgspec.Meta(max_length=512)]
@@ -45,7 +45,7 @@ class _Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _answer = msgspec.json.Decoder(_Answer)
-_caps = msgspec.json.Decoder(GrantFacts)
+_caps = msgspec.json.Decoder(Caps)
 
 
 def read_decision(text: str | bytes, digest: str) -> Decision:
@@ -69,7 +69,7 @@ def read_decision(text: str | bytes, digest: str) -> Decision:
     return Allow(obligations, found.reasons, digest)
 
 
-def read_caps(text: str | bytes) -> GrantFacts:
+def read_caps(text: str | bytes) -> Caps:
     """The widest grant in an engine's JSON.
 
     Raises:

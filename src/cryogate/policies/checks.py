@@ -101,7 +101,9 @@ class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Caps of one risk tier; every one must be there."""
+    """Caps of one risk tier; every one must be there. ``excess`` says what becomes of a token
+    request for more: refused, or narrowed to the caps.
+    """
 
     description: str
     backends: tuple[Pattern, ...]
@@ -118,6 +120,7 @@ class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     results: Literal["none", "aggregates", "raw"]
     approval_above_cents: Limit
     approval_above_total_cents: Limit
+    excess: Literal["refuse", "narrow"] = "refuse"
 
 
 class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

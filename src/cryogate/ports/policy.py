@@ -65,6 +65,12 @@ class GrantFacts(_Strict, frozen=True, kw_only=True):
     ttl_s: Count
 
 
+class Caps(GrantFacts, frozen=True, kw_only=True):
+    """The widest grant there can be, and what becomes of a request for more."""
+
+    excess: Literal["refuse", "narrow"] = "refuse"
+
+
 class CircuitFacts(_Strict, frozen=True, kw_only=True):
     """What the gateway itself found in the circuit."""
 

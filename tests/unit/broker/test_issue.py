@@ -265,7 +265,7 @@ async def test_refusals_of_known_clients_are_events(world: World) -> None:
 
 async def test_other_grant_types_and_surplus_parameters(world: World) -> None:
     assert (await _refused(world, grant_type="password")).error == "unsupported_grant_type"
-    for surplus in ({"resource": "x"}, {"client_secret": "x"}, {"access_token": "x"}):
+    for surplus in ({"username": "x"}, {"client_secret": "x"}, {"access_token": "x"}):
         assert (await _refused(world, **surplus)).error == "invalid_request"
 
 

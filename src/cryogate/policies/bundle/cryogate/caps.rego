@@ -16,6 +16,7 @@ caps := {
 	"max_cost_cents": tier.max_cost_cents,
 	"results": ["none", "aggregates", "raw"][right_rank],
 	"ttl_s": tier.ttl_s,
+	"excess": object.get(tier, "excess", "refuse"),
 } if {
 	input.action == "token:issue"
 	input.experiment != null
