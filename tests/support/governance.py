@@ -11,13 +11,17 @@ from typing import Any
 from cryogate.domain.approvals import Terms
 from cryogate.domain.decisions import Violation
 from cryogate.domain.money import Money
+from cryogate.domain.periods import Span
 from cryogate.governance.approval_desk import ApprovalDesk
 from cryogate.governance.approvals import ApprovalRules, SqlApprovals
+from cryogate.governance.book import Scope
+from cryogate.governance.books import Books
 from cryogate.governance.budget_admin import BudgetAdmin
 from cryogate.governance.budgets import SqlLedger
 from cryogate.governance.experiments import ExperimentAdmin
+from cryogate.governance.scoped_budgets import NewLimit, ScopedBudgets
 from cryogate.ports.budgets import BudgetView, Hold, Payer
-from cryogate.ports.store import Row, SqlValue, Statement, Store, UnitOfWork
+from cryogate.ports.store import GuardFailed, Row, SqlValue, Statement, Store, UnitOfWork
 from cryogate.storage import PostgresStore, SqliteStore
 from cryogate.storage.statements import SQL_DIR
 from cryogate.testing.clock import FakeClock
@@ -38,6 +42,8 @@ class World:
         self.approvals = SqlApprovals(store, ApprovalRules(max_pending=3))
         self.desk = ApprovalDesk(store, self.ledger, clock)
         self.budgets = BudgetAdmin(store, clock)
+        self.limits = ScopedBudgets(store, clock, self.ledger)
+        self.books = Books(store, clock, self.ledger)
         self.experiments = ExperimentAdmin(store, clock)
 
     async def run(self, name: str, **params: SqlValue) -> None:
@@ -110,9 +116,28 @@ class World:
             },
         )  # fmt: skip
 
-    async def reserve(self, hold: Hold) -> None:
+    async def reserve(self, hold: Hold, payer: Payer = PAYER) -> None:
         """Reserve and insert the job, as the gateway does: one unit of work."""
-        await self.commit(*self.ledger.reserve(hold, PAYER, self.clock.now_ms()), self.job(hold))
+        await self.commit(*self.ledger.reserve(hold, payer, self.clock.now_ms()), self.job(hold))
+
+    async def limit(self, scope: Scope, subject: str, span: Span = Span.TOTAL, **more: Any) -> None:
+        new: dict[str, Any] = {"currency": "USD", **more}
+        wanted = NewLimit(scope=scope, subject=subject, span=span, **new)
+        await self.limits.set(wanted, "operator:ada")
+
+    async def settle(self, hold: Hold, cents: int) -> None:
+        await self.commit(*self.ledger.settle(hold, cents, self.clock.now_ms()))
+
+    async def release(self, hold: Hold) -> None:
+        await self.commit(*self.ledger.release(hold, self.clock.now_ms()))
+
+    async def refused(self, hold: Hold, payer: Payer = PAYER) -> tuple[Violation, ...]:
+        """What stands in the way of ``hold``; it must be refused."""
+        try:
+            await self.reserve(hold, payer)
+        except GuardFailed as failed:
+            return await self.ledger.explain(failed.guard, hold, payer, self.clock.now_ms())
+        raise AssertionError("it was reserved")
 
     async def park(self, hold: Hold, terms: Terms | None = None) -> str:
         """A parked job with its open request; the request's id."""

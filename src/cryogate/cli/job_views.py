@@ -56,6 +56,12 @@ def estimate_text(found: Mapping[str, Any]) -> None:
     source = found.get("price_source")
     if source and found.get("price_as_of"):
         source = f"{source}, as of {found['price_as_of']}"
+    age = found.get("price_age_days")
+    if type(age) is int:
+        age = f"{age} days" + (", stale: a person must approve" if found.get("price_stale") else "")
+    price = None
+    if found.get("conversion"):
+        price = show_cents(found.get("price_cents"), found.get("price_currency"))
     rows: list[tuple[str, object]] = [
         ("decision", told.get(str(found.get("decision")), "may not run")),
         ("reasons", found.get("reasons")),
@@ -63,6 +69,9 @@ def estimate_text(found: Mapping[str, Any]) -> None:
         ("cost at most", show_cents(found.get("cost_bound_cents"), found.get("currency"))),
         ("formula", found.get("formula")),
         ("price from", source),
+        ("price age", age),
+        ("price", price),
+        ("converted at", found.get("conversion")),
         ("circuit", found.get("circuit_sha256")),
     ]
     if isinstance(facts, Mapping):

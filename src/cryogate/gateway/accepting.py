@@ -69,11 +69,12 @@ class Acceptor:
             StoreUnavailable: see `Store.commit`.
         """
         for _ in range(_TRIES):
+            epoch = self._ledger.epoch
             try:
                 await self._once(acceptance)
             except GuardFailed as failed:
                 # A limit that was set meanwhile has to be part of the reservation.
-                if not await self._ledger.outdated(failed.guard):
+                if not await self._ledger.outdated(failed.guard, epoch):
                     raise
             else:
                 return

@@ -6,7 +6,7 @@ from cryogate.domain.decisions import Violation
 from cryogate.domain.money import Money
 from cryogate.domain.periods import bounds, show
 from cryogate.governance.book import Charge
-from cryogate.governance.rows import number
+from cryogate.governance.rows import number, text
 from cryogate.ports.audit import rfc3339
 from cryogate.ports.budgets import BudgetView, Hold
 from cryogate.ports.store import ReadStore, Row
@@ -84,18 +84,19 @@ async def of_windows(
                 "period": charge.period,
             },
         )
-        found += _of_window(charge, row, shots)
+        if row is not None:
+            found += _of_window(charge, row, shots)
     return tuple(found)
 
 
-def _of_window(charge: Charge, row: Row | None, shots: int) -> list[Violation]:
+def _of_window(charge: Charge, row: Row, shots: int) -> list[Violation]:
     budget = charge.budget
     name, period = f"budget.{budget.scope}", show(charge.period)
     whose = f"{budget.scope.replace('_', ' ')} {charge.subject}"
-    if budget.blocked:
-        return [Violation(f"{name}.blocked", None, budget.blocked, BLOCKED_HINT)]
-    used_cents = 0 if row is None else number(row, "held_cents") + number(row, "spent_cents")
-    used_shots = 0 if row is None else number(row, "held_shots") + number(row, "spent_shots")
+    if blocked := text(row, "blocked"):
+        return [Violation(f"{name}.blocked", None, blocked, BLOCKED_HINT)]
+    used_cents = number(row, "held_cents") + number(row, "spent_cents")
+    used_shots = number(row, "held_shots") + number(row, "spent_shots")
     until = ""
     if charge.period:
         until = f", or wait until {rfc3339(bounds(charge.period)[1])}"

@@ -111,10 +111,14 @@ class SqlLedger(Ledger):
         if epoch != self.book.epoch:
             await self.refresh()
 
-    async def outdated(self, guard: str) -> bool:
+    @property
+    def epoch(self) -> int:
+        """See `Ledger.epoch`."""
+        return self.book.epoch
+
+    async def outdated(self, guard: str, epoch: int) -> bool:
         """See `Ledger.outdated`."""
-        known = self.book.epoch
-        return guard in (EXPERIMENT, WINDOW) and (await self.refresh()).epoch != known
+        return guard in (EXPERIMENT, WINDOW) and (await self.refresh()).epoch != epoch
 
     def reserve(self, hold: Hold, payer: Payer, now_ms: int) -> tuple[Statement, ...]:
         """Guards: `EXPERIMENT`, `TOKEN`, `PARENT` for the tokens that this one was delegated from,

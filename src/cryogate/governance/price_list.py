@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from cryogate.domain.errors import NotFound
 from cryogate.domain.periods import DAY_MS
 from cryogate.governance.pricing import DataPriceBook, Priced
 from cryogate.governance.quotes import AgeLimit
+from cryogate.ports.pricing import Unpriced
 
 
 class PriceList:
@@ -39,6 +41,17 @@ class PriceList:
                 for (one, other), found in sorted(book.conversions.items())
             ],
         }
+
+    def one(self, backend: str) -> dict[str, Any]:
+        """The entry that prices ``backend``.
+
+        Raises:
+            NotFound: there is none, so the backend is refused.
+        """
+        try:
+            return self._item(backend, self._book.find(backend))
+        except Unpriced as error:
+            raise NotFound("unpriced", error.detail) from error
 
     def _item(self, name: str, priced: Priced) -> dict[str, Any]:
         return {

@@ -86,8 +86,13 @@ class Ledger(ABC):
         """Learn the limits in force, if ``epoch`` (of a budget's row) is not what is known."""
 
     @abstractmethod
-    async def outdated(self, guard: str) -> bool:
-        """After a failed guard: whether limits were set meanwhile. They are known then."""
+    async def outdated(self, guard: str, epoch: int) -> bool:
+        """After a failed guard: whether limits were set since ``epoch``. They are known then."""
+
+    @property
+    @abstractmethod
+    def epoch(self) -> int:
+        """The epoch of the limits that `reserve` works with."""
 
     @abstractmethod
     async def review(self, hold: Hold, payer: Payer, now_ms: int) -> tuple[Violation, ...]:

@@ -199,9 +199,9 @@ class BudgetRoutes:
         )
 
     async def list_prices(self, request: Request, operator: Operator) -> Response:
-        """The price book in force: every entry with its formula, source, date and age."""
-        query(request)
-        return reply(self._prices.document())
+        """The price book in force; with ``?backend=``, the entry that prices it."""
+        backend = query(request, "backend").get("backend")
+        return reply(self._prices.document() if backend is None else self._prices.one(backend))
 
 
 def _limit(params: dict[str, str]) -> int:

@@ -75,3 +75,10 @@ INSERT INTO jobs (job_id, agent_id, owner, experiment_id, token_id, token_issued
 VALUES (:job_id, 'a1', 'alice@example.com', 'e1', 't1', 0, NULL,
         :backend, :shots, :state, 'aa', '', :facts, 'none', 'USD',
         1, 'settled', 'd', NULL, 'r', '{}', 0, 0, :now_ms, :now_ms)
+
+-- name: governance_test_retire_agent
+UPDATE agents SET active = 0 WHERE agent_id = :agent_id
+
+-- name: governance_test_tamper_entry
+UPDATE ledger_entries SET spent_cents = spent_cents - 1, available_cents = available_cents + 1
+WHERE ref = :job_id AND phase = 1

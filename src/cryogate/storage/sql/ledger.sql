@@ -227,8 +227,13 @@ FROM budget_windows WHERE budget_id = :budget_id
 ORDER BY period DESC, subject LIMIT :limit
 
 -- name: window
-SELECT held_cents, spent_cents, held_shots, spent_shots FROM budget_windows
-WHERE budget_id = :budget_id AND subject = :subject AND period = :period
+SELECT s.blocked, COALESCE(w.held_cents, 0) AS held_cents,
+       COALESCE(w.spent_cents, 0) AS spent_cents, COALESCE(w.held_shots, 0) AS held_shots,
+       COALESCE(w.spent_shots, 0) AS spent_shots
+FROM scoped_budgets s
+LEFT JOIN budget_windows w
+  ON w.budget_id = s.budget_id AND w.subject = :subject AND w.period = :period
+WHERE s.budget_id = :budget_id
 
 -- name: insert_history
 INSERT INTO budget_history (at_ms, actor, scope, subject, span, action, detail)
