@@ -203,6 +203,8 @@ def credential_id(credential: Credential, now_ms: int) -> str:
                 raise Malformed("malformed_credential", f"give exactly one of {kinds}")
             if "*" in name[1] or name[1] != name[1].strip():
                 raise Malformed("malformed_credential", "names are compared whole: no wildcard")
+            if name[0] == "san_dns" and name[1] != name[1].lower():
+                raise Malformed("malformed_credential", "write DNS names in lower case")
         case Federated():
             check_rule(credential)
     return b64(hashlib.sha256(_encoder.encode(credential)).digest())

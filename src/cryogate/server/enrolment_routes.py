@@ -18,6 +18,7 @@ from cryogate.broker.key_rotation import KeyRotation
 from cryogate.broker.metadata import DEVICE_PATH, ENROL_PATH, ROTATE_PATH, VERIFICATION_PATH
 from cryogate.broker.oauth import OAuthError
 from cryogate.broker.registry import AgentDraft, Registry
+from cryogate.broker.signals import ADDRESS
 from cryogate.domain.agents import Operator, Role
 from cryogate.domain.decisions import Scalar
 from cryogate.domain.errors import Malformed
@@ -108,10 +109,12 @@ class EnrolmentRoutes:
 
     async def start(self, request: Request) -> Response:
         """RFC 8628 section 3.2."""
-        address = request.client.host if request.client else ""
         try:
             answer = await self._devices.start(
-                await read_oauth_form(request), _proof(request), self._issuer + DEVICE_PATH, address
+                await read_oauth_form(request),
+                _proof(request),
+                self._issuer + DEVICE_PATH,
+                ADDRESS.get(),
             )
         except OAuthError as error:
             return refused(error)

@@ -82,7 +82,9 @@ class PeerCertificates:
             chain = [_item(part.strip()) for part in chains[0].split(b",")] if chains else []
             if len(chain) > MAX_CHAIN:
                 raise _unreadable()
-            return PeerCertificate(_item(given[0].strip()), tuple(chain))
+            der = _item(given[0].strip())
+            certificates.load(der)
+            return PeerCertificate(der, tuple(chain))
         except (MalformedToken, binascii.Error, ValueError):
             raise _unreadable() from None
 

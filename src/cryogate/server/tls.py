@@ -7,7 +7,9 @@
  (3) an anchor of the second kind can vouch for nothing but itself: registration refuses one that
      could sign others (`certificates.require_self_signed`), and the broker builds its own path
      from the authorities alone
- (4) anchors are only added. One that was removed from its agent opens a connection and no more
+ (4) certificate and key are read again when their files change, so that short-lived ones can be
+     replaced while we serve; a pair that does not fit is logged, and the old one serves on
+ (5) anchors are only added. One that was removed from its agent opens a connection and no more
 
 uvicorn gives the application no certificate. Its protocol class is public, and the handshake is
 over when `connection_made` is called, so a subclass can put it into the scope.
@@ -19,6 +21,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -36,6 +39,8 @@ class ServerTls:
     ) -> None:
         self.context = context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3  # (1)
+        self._cert, self._key = cert, key
+        self._seen = self._times()
         context.load_cert_chain(cert, key)
         self._asks = client_certs != "off"
         self._trusted: set[bytes] = set()
@@ -45,6 +50,29 @@ class ServerTls:
             context.verify_flags |= ssl.VERIFY_X509_STRICT
             if client_ca:
                 context.load_verify_locations(cafile=client_ca)
+
+    async def follow(self, every_s: float) -> None:
+        """Step (4), for ever."""
+        while True:
+            await asyncio.sleep(every_s)
+            self.reload()
+
+    def reload(self) -> None:
+        """Read certificate and key again, if a file has changed."""
+        try:
+            now = self._times()
+            if now == self._seen:
+                return
+            # first into a context of its own: half a change must not reach the one that serves
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._cert, self._key)
+            self.context.load_cert_chain(self._cert, self._key)
+            self._seen = now
+            log.info("the server's certificate was read again")
+        except (OSError, ValueError):
+            log.warning("the server's new certificate cannot be used yet", exc_info=True)
+
+    def _times(self) -> tuple[int, ...]:
+        return tuple(Path(name).stat().st_mtime_ns for name in (self._cert, self._key))
 
     def trust(self, certificates: Iterable[bytes]) -> None:
         """Take these self-signed certificates (DER) in handshakes from now on."""

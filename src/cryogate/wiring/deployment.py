@@ -41,6 +41,7 @@ from cryogate.wiring.watch import Watch
 
 log = logging.getLogger("cryogate")
 _CERTIFICATES_S = 2.0
+_TLS_FILES_S = 30.0
 _KEYS_S = 1.0
 _SOFT_LIMITS_S = 2.0
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -162,6 +163,7 @@ class Deployment:
             self._run(self.identity.shared_proofs.sweep(), "used proofs")
         if ground.tls is not None:
             self._run(self.identity.credentials.follow(_CERTIFICATES_S), "certificates")
+            self._run(ground.tls.follow(_TLS_FILES_S), "TLS files")
         self._run(self.telling.prompter.run(), "reminders")
         if self.telling.outbox is not None:
             self._run(self.telling.outbox.run(), "outbox")

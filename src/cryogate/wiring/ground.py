@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 from cryogate.config import Config, ConfigError
+from cryogate.config.sections import Outbound
 from cryogate.credentials import FileSealer
 from cryogate.governance.denials import RecentDenials
 from cryogate.outbound.addresses import networks
@@ -36,13 +37,7 @@ class Ground:
         # Denies everything until `Deployment.open` has put a bundle in force.
         self.policy = ActivePolicy()
         self.denials = RecentDenials()
-        outbound = config.outbound
-        self.fetcher = Fetcher(
-            allowed=networks(outbound.private_networks),
-            ca_file=outbound.ca_file or None,
-            timeout_s=outbound.timeout_ms / 1000,
-            max_bytes=outbound.max_bytes,
-        )
+        self.fetcher = open_fetcher(config.outbound)
         self.issuers = IssuerKeys(self.fetcher, monotonic_ms)
         server = config.server
         self.tls: ServerTls | None = None
@@ -51,6 +46,23 @@ class Ground:
                                 server.client_ca)  # fmt: skip
         self.providers: dict[str, Provider] = {s: make() for s, make in PROVIDERS.items()}
         self.devices: dict[str, Backend] = {}
+
+
+def open_fetcher(outbound: Outbound) -> Fetcher:
+    """The door to addresses that others name.
+
+    Raises:
+        ConfigError: the file of authorities cannot be used.
+    """
+    try:
+        return Fetcher(
+            allowed=networks(outbound.private_networks),
+            ca_file=outbound.ca_file or None,
+            timeout_s=outbound.timeout_ms / 1000,
+            max_bytes=outbound.max_bytes,
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"outbound.ca_file: {error}") from error
 
 
 def open_tls(cert: str, key: str, client_certs: str, client_ca: str) -> ServerTls:

@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 from tests.support.broker import ISSUER, RESOURCE, TOKEN_URL, World, sqlite_world
 
 from cryogate.broker.details import Asked
+from cryogate.broker.issue import TokenService
 from cryogate.broker.oauth import OAuthError
 from cryogate.domain.decisions import Obligation, ObligationKind, Violation
 from cryogate.domain.errors import Unavailable
 from cryogate.domain.experiments import Classification, Experiment, Release
+from cryogate.governance.denials import RecentDenials
 from cryogate.ports.policy import GrantFacts
 from cryogate.testing.policy import WIDE, allow, deny
 from cryogate.tokens.dpop import token_hash
+from cryogate.tokens.errors import WrongToken
 from cryogate.tokens.keys import generate
 
 ASKED = {"type": "qpu_experiment", "experiment_id": "e1"}
@@ -362,3 +365,19 @@ async def test_a_token_is_never_wider_than_its_request(
         assert set(grant.allowed_backends) <= set(
             asked.get("allowed_backends", grant.allowed_backends)
         )
+
+
+@pytest.mark.attack("T5")
+async def test_a_bearer_token_needs_a_setting_with_insecure_in_its_name(world: World) -> None:
+    with pytest.raises(OAuthError) as caught:
+        await world.service.token(world.form(), None, TOKEN_URL)
+    assert caught.value.error == "invalid_dpop_proof"
+    bearer = TokenService(
+        store=world.store, policy=world.policy, signer=world.ring, clients=world.clients,
+        proofs=world.proofs, clock=world.clock, issuer=ISSUER, denials=RecentDenials(),
+        insecure_bearer=True,
+    )  # fmt: skip
+    answer = await bearer.token(world.form(), None, TOKEN_URL)
+    assert answer.token_type == "Bearer"
+    with pytest.raises(WrongToken):
+        world.gateway.verify(answer.access_token)

@@ -1,0 +1,94 @@
+"""The listener's certificate, and what a proxy may say about a client's."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.tls import Issued, authority, issue
+
+from cryogate.domain.errors import Unauthenticated
+from cryogate.outbound.addresses import networks
+from cryogate.server.peers import PeerCertificates
+from cryogate.server.tls import ServerTls
+from cryogate.tokens.certificates import PeerCertificate, names
+
+PROXIES = networks(["10.0.0.0/24", "fd00::/64"])
+
+
+async def _served(tls: ServerTls, ca: Issued) -> int:
+    """The serial number of the certificate that a client is shown."""
+
+    async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(ignore, "127.0.0.1", 0, ssl=tls.context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        context = ssl.create_default_context(cadata=ca.cert_pem.decode())
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        found: dict[str, Any] = writer.get_extra_info("peercert")
+        writer.close()
+        return int(found["serialNumber"], 16)
+
+
+async def test_a_replaced_certificate_is_served_without_a_restart(tmp_path: Path) -> None:
+    ca = authority()
+    first, second = (issue("127.0.0.1", "127.0.0.1", issuer=ca) for _ in range(2))
+    cert, key = first.write(tmp_path, "server")
+    tls = ServerTls(str(cert), str(key))
+    assert await _served(tls, ca) == first.cert.serial_number
+    cert.write_bytes(second.cert_pem)  # the key has not come yet
+    os.utime(cert, ns=(1, 1))
+    tls.reload()
+    assert await _served(tls, ca) == first.cert.serial_number
+    second.write(tmp_path, "server")
+    tls.reload()
+    assert await _served(tls, ca) == second.cert.serial_number
+
+
+def _scope(host: str, *headers: tuple[bytes, bytes], own: object = None) -> dict[str, Any]:
+    extensions: Mapping[str, Any] = {"tls": {"cryogate.client_cert": own}}
+    return {"client": (host, 1), "headers": list(headers), "extensions": extensions}
+
+
+@pytest.mark.attack("T6")
+def test_a_header_counts_only_from_a_proxy_and_there_nothing_else_does() -> None:
+    made, own = issue("x", client=True), PeerCertificate(issue("own", client=True).der)
+    said = (b"client-cert", b":" + base64.b64encode(made.der) + b":")
+    peers = PeerCertificates(PROXIES)
+    assert peers.of(_scope("10.0.0.7", said, own=own)) == PeerCertificate(made.der)
+    assert peers.of(_scope("fd00::7", said)) == PeerCertificate(made.der)
+    assert peers.of(_scope("10.0.0.7", own=own)) is None
+    for host in ("10.0.1.7", "127.0.0.1", "::ffff:10.0.0.7", "testclient", ""):
+        assert peers.of(_scope(host, said, own=own)) is own
+        assert peers.of(_scope(host, said)) is None
+    assert PeerCertificates().of(_scope("10.0.0.7", said)) is None
+
+
+@pytest.mark.attack("T6")
+@pytest.mark.parametrize(
+    "value", [b":*:", b":AAAA", b"AAAA", b"::", b":" + b"A" * 40_000 + b":", b"%2D%2D", b"\xff"]
+)
+def test_what_is_no_certificate_in_a_proxys_header_is_refused(value: bytes) -> None:
+    peers = PeerCertificates(PROXIES)
+    with pytest.raises(Unauthenticated):
+        peers.of(_scope("10.0.0.7", (b"client-cert", value)))
+    twice = [(b"client-cert", b":AAAA:")] * 2
+    with pytest.raises(Unauthenticated):
+        peers.of(_scope("10.0.0.7", *twice))
+
+
+def test_names_in_a_certificate() -> None:
+    made = issue("x", "spiffe://a/b", "X.Example", "192.0.2.1", issuer=authority(), client=True)
+    found = names(made.cert)
+    assert found["san_uri"] == {"spiffe://a/b"}
+    assert found["san_dns"] == {"x.example"}
+    assert found["san_ip"] == {"192.0.2.1"}
+    assert found["subject_dn"] == {"CN=x"}
