@@ -251,6 +251,8 @@ async def test_the_first_bundle_is_the_shipped_one_or_signed(tmp_path: Path) -> 
         for files in (TAMPERED["unsigned"], TAMPERED["another key"]):
             with pytest.raises(Untrusted):
                 await here.start(files)
+        with pytest.raises(BundleInvalid, match="tests fail"):
+            await here.start(bundle(3, tiers(max_shots=9)))
         await here.start(bundle(3, tiers(max_qubits=9)))
         assert here.desk.version == 3
 

@@ -12,7 +12,7 @@ from tests.support.policy import opa_binary
 from cryogate.domain.decisions import Decision, Deny
 from cryogate.policies.answer import MalformedAnswer, read_caps, read_decision
 from cryogate.policies.question import encode_question
-from cryogate.ports.policy import GrantFacts, Question
+from cryogate.ports.policy import GrantFacts, Question, no_answer
 
 _QUERY = """[{"decision": d, "caps": c} |
   some q in input.questions
@@ -61,7 +61,7 @@ def _decision(found: list[msgspec.Raw], digest: str) -> Decision:
     try:
         return read_decision(bytes(found[0]), digest)
     except (IndexError, MalformedAnswer):
-        return Deny(("policy_unavailable",), (), "")
+        return Deny(no_answer(), (), "")
 
 
 def _caps(found: list[msgspec.Raw]) -> GrantFacts | None:

@@ -52,7 +52,7 @@ class Storage(Section, frozen=True, kw_only=True):
 class Policy(Section, frozen=True, kw_only=True):
     """Which engine decides, on which bundle. Empty bundle: ``policy/`` in the state directory."""
 
-    engine: Literal["regorus", "opa", "authzen"] = "regorus"
+    engine: Literal["regorus", "guarded", "opa", "authzen"] = "regorus"
     bundle: str = ""
     opa_url: str = "http://127.0.0.1:8181"
     authzen_url: str = ""

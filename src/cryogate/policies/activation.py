@@ -112,6 +112,8 @@ class PolicyDesk:
             return
         bundle = first()
         signer = self._trust.signer(bundle)
+        if signer != SHIPPED:
+            await self._rehearse(bundle.files)
         engine = self._make(bundle)
         try:
             await self._record(bundle, "first", signer, "first-start", "", 0)

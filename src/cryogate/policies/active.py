@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cryogate.domain.decisions import Decision, Deny
-from cryogate.ports.policy import GrantFacts, PolicyEngine, Question
+from cryogate.ports.policy import GrantFacts, PolicyEngine, Question, no_answer
 
 
 class ActivePolicy(PolicyEngine):
@@ -44,7 +44,7 @@ class ActivePolicy(PolicyEngine):
         """See `PolicyEngine.decide`."""
         engine = self._engine
         if engine is None:
-            return Deny(("policy_unavailable",), (), "")
+            return Deny(no_answer(), (), "")
         return await engine.decide(question)
 
     async def caps(self, question: Question) -> GrantFacts | None:

@@ -15,7 +15,7 @@ from cryogate.policies.answer import MalformedAnswer, read_decision
 from cryogate.policies.bundle_files import Bundle, BundleInvalid
 from cryogate.policies.question import encode_question
 from cryogate.policies.testing import TestResult
-from cryogate.ports.policy import Question
+from cryogate.ports.policy import Question, no_answer
 
 ENTRYPOINT = "cryogate.policies.rehearsal_worker:entry"
 _TIMEOUT_S = 20.0
@@ -91,4 +91,4 @@ def _decision(answer: str | None, digest: str) -> Decision:
             return read_decision(answer, digest)
     except MalformedAnswer:
         pass
-    return Deny(("policy_unavailable",), (), "")
+    return Deny(no_answer(), (), "")

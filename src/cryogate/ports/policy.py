@@ -129,6 +129,12 @@ class Question(_Strict, frozen=True, kw_only=True):
     history: HistoryFacts = HistoryFacts()
 
 
+def no_answer(error: BaseException | None = None) -> tuple[str, ...]:
+    """Why there is no decision, as far as a caller may know: late, or failed in some way."""
+    late = isinstance(error, TimeoutError)
+    return ("policy_unavailable", "policy_too_slow" if late else "policy_failed")
+
+
 class PolicyEngine(ABC):
     """Adapters implement `_evaluate` and may raise anything; callers use `decide`."""
 
@@ -165,10 +171,10 @@ class PolicyEngine(ABC):
             if isinstance(error, (KeyboardInterrupt, SystemExit)) or _is_cancel(error):
                 raise
             self._report(error)
-            return Deny(("policy_unavailable",), (), "")
+            return Deny(no_answer(error), (), "")
         if isinstance(answer, (Allow, Deny)):
             return answer
-        return Deny(("policy_unavailable",), (), "")  # type: ignore[unreachable]
+        return Deny(no_answer(), (), "")  # type: ignore[unreachable]
 
     async def close(self) -> None:
         """Close connections; nothing is asked afterwards."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from cryogate.policies import Bundle, OpaEngine, RegorusEngine, shipped_bundle
 from cryogate.policies.activation import PolicyDesk, Trust
 from cryogate.policies.authzen_engine import AuthzenEngine, read_token
+from cryogate.policies.guarded import GuardedEngine
 from cryogate.policies.history import QuestionHistory
 from cryogate.policies.rehearsal import Rehearsal
 from cryogate.policies.signing import trusted_keys
@@ -39,6 +40,8 @@ class Policies:
         policy = self._ground.config.policy
         if policy.engine == "opa":
             return OpaEngine(policy.opa_url, bundle, policy.timeout_ms)
+        if policy.engine == "guarded":
+            return GuardedEngine(bundle, policy.timeout_ms)
         embedded = RegorusEngine(bundle)
         if policy.engine == "authzen":
             token = read_token(Path(policy.authzen_token_file)) if policy.authzen_token_file else ""
