@@ -12,7 +12,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from cryogate.server.connections import ConnectionLimits, Watch
 from cryogate.server.tls import with_certificates
 from cryogate.tokens.keys import generate
 from cryogate.wiring import Deployment
+from cryogate.wiring.vault import rekey
 
 FIRST_OPERATOR = "admin"
 
@@ -60,6 +61,20 @@ def run_up(
             runner.run(_serve(config, listener))
     finally:
         listener.close()
+
+
+def run_rekey(
+    config_path: Path | None, state_dir: Path | None, new_value: Callable[[], bytes]
+) -> int:
+    """Put everything sealed under a new master key; how many values. The server must be stopped.
+
+    Raises:
+        CryogateError: something cannot be used; nothing was changed.
+    """
+    overrides = {"state_dir": str(state_dir)} if state_dir is not None else {}
+    config = load(config_path, overrides=overrides)
+    prepare(config)
+    return asyncio.run(rekey(config, new_value))
 
 
 def prepare(config: Config) -> None:

@@ -112,6 +112,8 @@ def variable(setting: str) -> str:
 _OTHER_VARIABLES = frozenset(
     {
         "CRYOGATE_URL",
+        "CRYOGATE_MASTER_KEY",
+        "CRYOGATE_MASTER_PASSPHRASE",
         "CRYOGATE_AGENT",
         "CRYOGATE_CA_FILE",
         "CRYOGATE_OPA",

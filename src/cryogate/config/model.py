@@ -20,6 +20,7 @@ from cryogate.config.sections import (
     Policy,
     Prices,
     Revocations,
+    Secrets,
     Section,
     Server,
     Signing,
@@ -45,6 +46,7 @@ class Config(Section, frozen=True, kw_only=True):
     prices: Prices = Prices()
     budgets: Budgets = Budgets()
     audit: Audit = Audit()
+    secrets: Secrets = Secrets()
     revocations: Revocations = Revocations()
     limits: Limits = Limits()
     signing: Signing = Signing()
@@ -62,6 +64,12 @@ class Config(Section, frozen=True, kw_only=True):
     def store_url(self) -> str:
         """Where the database is."""
         return self.storage.url or f"sqlite:///{self.state / 'cryogate.db'}"
+
+    @property
+    def master_key_file(self) -> Path:
+        """Where the master key is, when it is in a file."""
+        given = self.secrets.key_file
+        return Path(given) if given else self.state / "master.key"
 
     @property
     def bundle(self) -> Path:

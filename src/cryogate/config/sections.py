@@ -63,6 +63,19 @@ class Policy(Section, frozen=True, kw_only=True):
     poll_ms: Annotated[int, msgspec.Meta(ge=20, le=60_000)] = 1000
 
 
+class Secrets(Section, frozen=True, kw_only=True):
+    """Where the master key comes from. Empty ``key_file``: ``master.key`` in the state directory.
+
+    ``passphrase``: from ``passphrase_file``, else from ``CRYOGATE_MASTER_PASSPHRASE``.
+    ``environment``: from ``CRYOGATE_MASTER_KEY``.
+    """
+
+    master_key: Literal["file", "passphrase", "environment"] = "file"
+    key_file: str = ""
+    passphrase_file: str = ""
+    lease_ttl_s: Annotated[int, msgspec.Meta(ge=60, le=3600)] = 300
+
+
 class Tokens(Section, frozen=True, kw_only=True):
     """Token lives and the proof-of-possession window, in seconds."""
 

@@ -1,6 +1,21 @@
 """Secrets at rest and short leases of vendor credentials."""
 
-from cryogate.credentials.embedded import EmbeddedLeases, FileSealer
+from cryogate.credentials.embedded import EnvelopeSealer, FileSealer
+from cryogate.credentials.lease_desk import LeaseDesk
+from cryogate.credentials.local import EmbeddedLeases
+from cryogate.credentials.master_key import MasterKey, MasterKeyUnusable
+from cryogate.credentials.static_keys import StaticKeys
 from cryogate.credentials.transit_keys import TransitKeys
+from cryogate.credentials.vendor_secrets import StoredSecrets
 
-__all__ = ["EmbeddedLeases", "FileSealer", "TransitKeys"]
+__all__ = [
+    "EmbeddedLeases",
+    "EnvelopeSealer",
+    "FileSealer",
+    "LeaseDesk",
+    "MasterKey",
+    "MasterKeyUnusable",
+    "StaticKeys",
+    "StoredSecrets",
+    "TransitKeys",
+]

@@ -1,58 +1,50 @@
-"""Sealing with a master key in a file, and leases for what runs in this process.
+"""Envelopes: every value under a data key of its own, and that key under the master key.
 
 Why a sealed value is safe at rest:
 
- (1) AES-256-GCM (NIST SP 800-38D) with a fresh random 96-bit nonce; the context is associated
-     data, so a value moved to another place does not open.
- (2) The key file is made with ``O_EXCL`` and mode 0600, and is refused when anybody but its
-     owner may read or write it, when it belongs to another user, or when it is a link.
+ (1) AES-256-GCM (NIST SP 800-38D) with a fresh random 256-bit data key and 96-bit nonce for each
+     value; the context is associated data, so a value moved to another place does not open.
+ (2) The data key is wrapped with AES-256-GCM under the master key, and the master key's id is
+     associated data. So a new master key needs only the wraps to be written again: no value is
+     ever in clear for it.
+ (3) One spelling: ``v2.KEY-ID.WRAPPED.SEALED``, base64url without padding, decoded strictly.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
-import os
 import secrets
-import stat
 from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from cryogate.domain.errors import Unavailable
+from cryogate.credentials.master_key import MasterKey, from_file
 from cryogate.domain.secrets import Secret
-from cryogate.ports.clock import Clock
-from cryogate.ports.credentials import Lease, LeaseIssuer, LeaseUnavailable, Sealer
+from cryogate.ports.credentials import Sealer
 
-_VERSION: Final = "v1."
-_KEY_BYTES: Final = 32
+_VERSION: Final = "v2"
 _NONCE_BYTES: Final = 12
+_DATA_KEY_BYTES: Final = 32
 _TAG_BYTES: Final = 16
-_LOCAL: Final = "local"
 
 
-class MasterKeyUnusable(Unavailable):
-    """The master key file cannot be trusted or read; the text says the way out."""
+class EnvelopeSealer(Sealer):
+    """Seals under the first of ``keys`` and opens what any of them sealed."""
 
-
-class FileSealer(Sealer):
-    """Seals under the key in ``path``, which is made at first use of the file name.
-
-    Raises:
-        MasterKeyUnusable: the file is not a private key file of this user.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._cipher = AESGCM(_read_key(path).reveal())
+    def __init__(self, *keys: MasterKey) -> None:
+        if not keys:
+            raise ValueError("a sealer needs a master key")
+        self._first = keys[0].key_id
+        self._ciphers = {key.key_id: AESGCM(key.secret.reveal()) for key in keys}
 
     def seal(self, value: Secret, context: str) -> str:
-        """``v1.`` and base64url of nonce, ciphertext and tag."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = nonce + self._cipher.encrypt(nonce, value.reveal(), _bound(context))
-        return _VERSION + base64.urlsafe_b64encode(sealed).decode("ascii")
+        """(3) of a fresh envelope."""
+        data_key = Secret(secrets.token_bytes(_DATA_KEY_BYTES))
+        sealed = _encrypt(AESGCM(data_key.reveal()), value, _bound(context))
+        return f"{_VERSION}.{self._first}.{self._wrap(data_key)}.{sealed}"
 
     def open(self, sealed: str, context: str) -> Secret:
         """The value.
@@ -60,92 +52,83 @@ class FileSealer(Sealer):
         Raises:
             ValueError: another key, another context, or altered.
         """
-        if not sealed.startswith(_VERSION):
-            raise ValueError("sealed by an unknown version")
-        try:
-            data = base64.b64decode(sealed[len(_VERSION) :], altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
-            raise ValueError("not a sealed value") from None
-        if len(data) < _NONCE_BYTES + _TAG_BYTES:
-            raise ValueError("not a sealed value")
-        nonce, rest = data[:_NONCE_BYTES], data[_NONCE_BYTES:]
-        try:
-            return Secret(self._cipher.decrypt(nonce, rest, _bound(context)))
-        except InvalidTag:
-            raise ValueError("another key, another context, or altered") from None
+        key_id, wrapped, body = _parts(sealed)
+        data_key = self._unwrap(key_id, wrapped)
+        return _decrypt(AESGCM(data_key.reveal()), body, _bound(context))
+
+    def rewrap(self, sealed: str) -> str:
+        """The same value under the first key; its text does not change when it is already.
+
+        Raises:
+            ValueError: as `open`.
+        """
+        key_id, wrapped, body = _parts(sealed)
+        if key_id == self._first:
+            return sealed
+        return f"{_VERSION}.{self._first}.{self._wrap(self._unwrap(key_id, wrapped))}.{body}"
+
+    def _wrap(self, data_key: Secret) -> str:
+        return _encrypt(self._ciphers[self._first], data_key, _wrapping(self._first))
+
+    def _unwrap(self, key_id: str, wrapped: str) -> Secret:
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            raise ValueError("sealed under another key")
+        return _decrypt(cipher, wrapped, _wrapping(key_id))
+
+
+class FileSealer(EnvelopeSealer):
+    """Seals under the key in ``path``, which is made at first use of the file name.
+
+    Raises:
+        MasterKeyUnusable: the file is not a private key file of this user.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(*from_file(path))
 
 
 def _bound(context: str) -> bytes:
-    return f"cryogate {_VERSION}{context}".encode()
+    return f"cryogate {_VERSION} value {context}".encode()
 
 
-def _read_key(path: Path) -> Secret:
-    with contextlib.suppress(FileExistsError):
-        _create_key(path)
+def _wrapping(key_id: str) -> bytes:
+    return f"cryogate {_VERSION} key {key_id}".encode()
+
+
+def _encrypt(cipher: AESGCM, value: Secret, bound: bytes) -> str:
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    return _encode(nonce + cipher.encrypt(nonce, value.reveal(), bound))
+
+
+def _decrypt(cipher: AESGCM, text: str, bound: bytes) -> Secret:
+    data = _decode(text)
+    if len(data) < _NONCE_BYTES + _TAG_BYTES:
+        raise ValueError("not a sealed value")
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise MasterKeyUnusable(f"{path} cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise MasterKeyUnusable(f"{path} is no regular file")
-        if found.st_uid != os.geteuid():
-            raise MasterKeyUnusable(f"{path} belongs to another user")
-        if stat.S_IMODE(found.st_mode) & 0o077:
-            raise MasterKeyUnusable(f"{path} may be read by others; run chmod 600 on it")
-        key = file.read(_KEY_BYTES + 1)
-    if len(key) != _KEY_BYTES:
-        raise MasterKeyUnusable(f"{path} does not hold a key of {_KEY_BYTES} bytes")
-    return Secret(key)
+        return Secret(cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], bound))
+    except InvalidTag:
+        raise ValueError("another key, another context, or altered") from None
 
 
-def _create_key(path: Path) -> None:
-    # Written whole under another name and linked into place: a crash leaves no half key, and
-    # link() fails where the name is taken, so a second process uses the first one's key.
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    if path.exists() or path.is_symlink():
-        return
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+def _parts(sealed: str) -> tuple[str, str, str]:
+    parts = sealed.split(".")
+    if parts[0] != _VERSION:
+        raise ValueError("sealed by an unknown version")
+    if len(parts) != 4:
+        raise ValueError("not a sealed value")
+    return parts[1], parts[2], parts[3]
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def _decode(text: str) -> bytes:
     try:
-        descriptor = os.open(draft, flags, 0o600)
-    except OSError as error:
-        raise MasterKeyUnusable(f"{path} cannot be created: {error.strerror}") from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(_KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
-    finally:
-        draft.unlink()
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-class EmbeddedLeases(LeaseIssuer):
-    """Random leases for the local simulators, which need no vendor's key.
-
-    Local adapters check nothing, so ending such a lease has nothing to undo.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
-    async def _issue(self, scheme: str, experiment_id: str, ttl_s: int) -> Lease:
-        if scheme != _LOCAL:
-            raise LeaseUnavailable(f"no credential is configured for {scheme}")
-        if ttl_s < 1:
-            raise LeaseUnavailable("a lease lasts at least one second")
-        return Lease(
-            lease_id=f"lease_{secrets.token_hex(16)}",
-            scheme=scheme,
-            expires_ms=self._clock.now_ms() + ttl_s * 1000,
-            secret=Secret(secrets.token_bytes(32)),
-        )
-
-    async def revoke(self, lease_id: str) -> None:
-        """End a lease now; a local one has no other side to tell."""
+        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("not a sealed value") from None
+    if _encode(data) != text:  # unused bits would give one value two spellings
+        raise ValueError("not a sealed value")
+    return data

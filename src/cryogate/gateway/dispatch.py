@@ -25,11 +25,12 @@ from cryogate.domain.events import Event
 from cryogate.domain.jobs import JobState
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch_batch import Batcher
-from cryogate.gateway.dispatch_desk import Desk, DispatchLimits, Hand, Leases, Lost, Stop, log
+from cryogate.gateway.dispatch_desk import Desk, DispatchLimits, Hand, Lost, Stop, log
 from cryogate.gateway.dispatch_job import CANCEL_MARK, REVOKE_MARK, Job, job_of
 from cryogate.gateway.dispatch_send import standing
 from cryogate.gateway.dispatch_stop import cancel, expire_overdue, revoke_all
 from cryogate.gateway.dispatch_watch import carry
+from cryogate.gateway.leases import Leases, key_of
 from cryogate.gateway.second_reading import SecondReader
 from cryogate.gateway.standing import number, text
 from cryogate.ports.budgets import Ledger
@@ -335,6 +336,8 @@ class Dispatcher:
             self._newest, self._full_ms = newest, now_ms
         await expire_overdue(self._desk)
         await self._claim_orphans(now_ms)
+        in_use = {key_of(hand.job.lease_terms()) for hand in self._hands.values()}
+        await self._desk.leases.tidy(in_use)
 
     # -- waiting -----------------------------------------------------------------------------
 

@@ -15,10 +15,10 @@ from cryogate.domain.jobs import JobState
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch_batch import Batcher
 from cryogate.gateway.dispatch_job import Job
+from cryogate.gateway.leases import Leases
 from cryogate.gateway.second_reading import SecondReader
 from cryogate.ports.budgets import Ledger
 from cryogate.ports.clock import Clock
-from cryogate.ports.credentials import Lease, LeaseIssuer
 from cryogate.ports.provider import Backend, Provider
 from cryogate.ports.revocations import RevocationView
 from cryogate.ports.store import Statement, Store, StoreUnavailable, UnitOfWork
@@ -106,60 +106,6 @@ class Hand:
     def asked(self) -> Stop | None:
         """The stop that was asked for, if any."""
         return self.stop.result() if self.stop.done() else None
-
-
-class Leases:
-    """Leases by scheme and experiment, used again until shortly before they end."""
-
-    _MARGIN_MS = 30_000
-
-    def __init__(self, issuer: LeaseIssuer, clock: Clock, ttl_s: int) -> None:
-        self._issuer = issuer
-        self._clock = clock
-        self._ttl_s = ttl_s
-        self._held: dict[tuple[str, str], Lease] = {}
-        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
-
-    async def get(self, scheme: str, experiment_id: str) -> Lease:
-        """A lease that is good for at least one vendor call.
-
-        Raises:
-            LeaseUnavailable: there is none to be had.
-        """
-        key = (scheme, experiment_id)
-        lease = self._fresh(key)
-        if lease is not None:
-            return lease
-        async with self._locks.setdefault(key, asyncio.Lock()):
-            lease = self._fresh(key)
-            if lease is None:
-                self._prune()
-                lease = await self._issuer.lease(scheme, experiment_id, self._ttl_s)
-                self._held[key] = lease
-            return lease
-
-    def _fresh(self, key: tuple[str, str]) -> Lease | None:
-        lease = self._held.get(key)
-        if lease is None or lease.expires_ms - self._MARGIN_MS <= self._clock.now_ms():
-            return None
-        return lease
-
-    def _prune(self) -> None:
-        now_ms = self._clock.now_ms()
-        for key in [k for k, lease in self._held.items() if lease.expires_ms <= now_ms]:
-            del self._held[key]
-            lock = self._locks.get(key)
-            if lock is not None and not lock.locked():
-                del self._locks[key]
-
-    async def end(self, experiment_id: str | None = None) -> None:
-        """Revoke the leases of one experiment, or all. A lease that cannot be ended is logged."""
-        for key in [k for k in self._held if experiment_id in (None, k[1])]:
-            lease = self._held.pop(key)
-            try:
-                await self._issuer.revoke(lease.lease_id)
-            except Exception:
-                log.exception("lease %s could not be revoked; it ends by itself", lease.lease_id)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from cryogate.domain.experiments import Release
 from cryogate.domain.jobs import JobState
 from cryogate.domain.money import Money
 from cryogate.ports.budgets import Hold
+from cryogate.ports.credentials import LeaseTerms
 from cryogate.ports.revocations import Subject
 from cryogate.ports.store import Row
 
@@ -54,6 +55,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             self.job_id, self.experiment_id, self.token_id, self.session_id,
             Money(self.cost_bound_cents, self.currency), self.shots,
         )  # fmt: skip
+
+    def lease_terms(self) -> LeaseTerms:
+        """What a credential for this job is for."""
+        return LeaseTerms(
+            self.scheme, self.backend, self.experiment_id, self.agent_id, self.session_id or ""
+        )
 
     def subject(self) -> Subject:
         """Everything by which the job could have been revoked."""

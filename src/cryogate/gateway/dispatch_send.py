@@ -171,7 +171,7 @@ async def send(desk: Desk, hand: Hand, provider: Provider, submission: Submissio
     if hand.asked is not None or standing(desk, hand) is not True:
         raise NotSent("stopped_before_sending", retryable=True)
     try:
-        lease = await desk.leases.get(job.scheme, job.experiment_id)
+        lease = await desk.leases.get(job.lease_terms())
     except Unavailable as error:
         raise NotSent("no_credential", retryable=True) from error
     try:

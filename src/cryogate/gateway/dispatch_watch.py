@@ -359,7 +359,7 @@ async def _clbits(desk: Desk, hand: Hand) -> int:
 
 
 async def _lease(desk: Desk, hand: Hand) -> Lease:
-    return await desk.leases.get(hand.job.scheme, hand.job.experiment_id)
+    return await desk.leases.get(hand.job.lease_terms())
 
 
 async def _call(desk: Desk, hand: Hand, verb: Callable[[Lease], Awaitable[T]]) -> T:

@@ -37,6 +37,7 @@ from cryogate.wiring.identity import Identity
 from cryogate.wiring.policy import Policies
 from cryogate.wiring.road import Road
 from cryogate.wiring.telling import Telling
+from cryogate.wiring.vault import Vault, master_keys
 from cryogate.wiring.watch import Watch
 
 log = logging.getLogger("cryogate")
@@ -53,12 +54,15 @@ class Deployment:
     def __init__(self, config: Config, base_url: str, clock: Clock | None = None) -> None:
         self.config = config
         self.base_url = base_url
-        self.ground = Ground(config, base_url, clock or SystemClock())
+        self.ground = Ground(config, base_url, clock or SystemClock(), master_keys(config))
         self.policies = Policies(self.ground)
         self.watch = Watch(self.ground)
         self.identity = Identity(self.ground, self.watch)
-        self.governance = Governance(self.ground, self.watch.alerts)
-        self.road = Road(self.ground, self.governance, self.identity.revocations, self.watch)
+        self.vault = Vault(self.ground, self.watch)
+        self.governance = Governance(self.ground, self.watch.alerts, self.vault.leases)
+        self.road = Road(
+            self.ground, self.governance, self.identity.revocations, self.watch, self.vault.leases
+        )
         self.telling = Telling(self.ground)
         self._ops = OpsRoutes({"database": self._probe_store, "log": self._probe_log}, __version__)
         self.audit: AuditLog | None = None
@@ -99,6 +103,7 @@ class Deployment:
             *self.road.endpoints(),
             *self.identity.endpoints(),
             *self.watch.endpoints(),
+            *self.vault.endpoints(),
             *self.governance.endpoints(self.road.dispatcher, self.road.changes),
             *self.policies.endpoints(),
             *self._ops.endpoints(),
@@ -138,6 +143,8 @@ class Deployment:
             ground.devices |= {device.name: device for device in await provider.backends()}
         if self.road.parsers is not None:
             self._exit.push_async_callback(self.road.parsers.close)
+        self._exit.push_async_callback(self.vault.leases.close)
+        await self.vault.leases.start()
         await self.watch.holds.refresh()
         await dispatcher.start()
         self._exit.push_async_callback(dispatcher.close)
@@ -155,6 +162,7 @@ class Deployment:
         self._run(self.watch.signals.run(), "signals")
         self._run(self.watch.alerts.run(), "alerts")
         self._run(self.watch.holds.follow(), "holds")
+        self._run(self.vault.leases.run(), "leases")
         self._run(self.watch.detector.run(), "detector")
         if self.watch.submits.counts:
             self._run(self.watch.submits.run(), "jobs in flight")

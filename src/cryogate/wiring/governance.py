@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from cryogate.config.sections import Approvals, Notify
-from cryogate.credentials import EmbeddedLeases
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch import Dispatcher
 from cryogate.gateway.overview import Overview
@@ -23,6 +22,7 @@ from cryogate.governance.promotions import Promotions
 from cryogate.governance.quotes import AgeLimit, Quotes
 from cryogate.governance.scoped_budgets import ScopedBudgets
 from cryogate.ports.alerts import Alerts
+from cryogate.ports.credentials import LeaseIssuer
 from cryogate.server.approval_desk_routes import ApprovalDeskRoutes
 from cryogate.server.budget_routes import BudgetRoutes
 from cryogate.server.endpoints import Endpoint
@@ -34,18 +34,17 @@ from cryogate.wiring.ground import Ground
 class Governance:
     """What the gateway asks about money and approvals."""
 
-    def __init__(self, ground: Ground, alerts: Alerts) -> None:
+    def __init__(self, ground: Ground, alerts: Alerts, leases: LeaseIssuer) -> None:
         self._ground = ground
         config = ground.config
         book = config.prices.book
         self.book = load_price_book(Path(book).read_bytes(), book) if book else default_price_book()
         self._age = AgeLimit(config.prices.max_age_days, config.prices.stale)
-        leases = EmbeddedLeases(ground.clock)
         self.prices = Quotes(
             self.book,
             age=self._age,
             estimators={
-                scheme: VendorEstimates(provider, leases)
+                scheme: VendorEstimates(provider, leases, ground.clock)
                 for scheme, provider in ground.providers.items()
                 if provider.estimates
             },

@@ -6,7 +6,7 @@ import secrets
 
 from cryogate.config import Config, ConfigError
 from cryogate.config.sections import Outbound
-from cryogate.credentials import FileSealer
+from cryogate.credentials import EnvelopeSealer, MasterKey
 from cryogate.governance.denials import RecentDenials
 from cryogate.outbound.addresses import networks
 from cryogate.outbound.fetcher import Fetcher
@@ -22,7 +22,9 @@ from cryogate.storage import open_notices, open_store
 class Ground:
     """The adapters: each one knows one thing outside. ``base_url`` is the issuer."""
 
-    def __init__(self, config: Config, base_url: str, clock: Clock) -> None:
+    def __init__(
+        self, config: Config, base_url: str, clock: Clock, keys: tuple[MasterKey, ...]
+    ) -> None:
         self.config = config
         self.base_url = base_url
         self.clock = clock
@@ -33,7 +35,7 @@ class Ground:
         # be alive under any name but a fresh one.
         single = config.store_url.startswith("sqlite:")
         self.replica_id = "single" if single else secrets.token_hex(8)
-        self.sealer = FileSealer(config.state / "master.key")
+        self.sealer = EnvelopeSealer(*keys)
         # Denies everything until `Deployment.open` has put a bundle in force.
         self.policy = ActivePolicy()
         self.denials = RecentDenials()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from cryogate.circuits import SECOND_OPINION_ENTRYPOINT, GuardedPool, ParseLimits, WorkerLimits
 from cryogate.circuits.loading import RICH_ENTRYPOINT
-from cryogate.credentials import EmbeddedLeases
 from cryogate.gateway.accepting import Acceptor
 from cryogate.gateway.asking import Asking
 from cryogate.gateway.changes import JobChanges
@@ -16,7 +15,7 @@ from cryogate.gateway.checks.policy import PolicyCheck
 from cryogate.gateway.checks.price import PriceCheck
 from cryogate.gateway.checks.standing import StandingCheck
 from cryogate.gateway.checks.token_limits import TokenLimitsCheck
-from cryogate.gateway.dispatch import Dispatcher
+from cryogate.gateway.dispatch import Dispatcher, DispatchLimits
 from cryogate.gateway.jobs import JobService
 from cryogate.gateway.likeness import Likenesses
 from cryogate.gateway.pipeline import Pipeline
@@ -26,6 +25,7 @@ from cryogate.gateway.second_reading import SecondReader
 from cryogate.gateway.sessions import SessionService
 from cryogate.gateway.simulated import SimulatedBefore
 from cryogate.governance.approval_inbox import ApprovalInbox
+from cryogate.ports.credentials import LeaseIssuer
 from cryogate.ports.revocations import RevocationView
 from cryogate.server.agent_routes import AgentRoutes
 from cryogate.server.approval_routes import ApprovalRoutes
@@ -43,7 +43,12 @@ class Road:
     """Pipeline, job service and dispatcher of one process."""
 
     def __init__(
-        self, ground: Ground, governance: Governance, revocations: RevocationView, watch: Watch
+        self,
+        ground: Ground,
+        governance: Governance,
+        revocations: RevocationView,
+        watch: Watch,
+        leases: LeaseIssuer,
     ) -> None:
         config, store, clock = ground.config, ground.store, ground.clock
         self.parsers = None
@@ -71,7 +76,7 @@ class Road:
             store=store,
             clock=clock,
             providers=ground.providers,
-            leases=EmbeddedLeases(clock),
+            leases=leases,
             ledger=governance.ledger,
             revocations=revocations,
             changes=changes,
@@ -81,6 +86,7 @@ class Road:
             ),
             replica_id=ground.replica_id,
             told=governance.alarm.tell,
+            limits=DispatchLimits(lease_ttl_s=config.secrets.lease_ttl_s),
         )
         jobs = JobService(
             store=store,

@@ -31,6 +31,10 @@ UPDATE alerts SET hold = :hold WHERE kind = :kind AND subject = :subject AND sta
 
 -- name: holds_in_force
 SELECT alert_id, kind, subject, hold FROM alerts WHERE hold IS NOT NULL AND state <> 'closed'
+UNION ALL
+-- An agent whose vendor credential could not be ended yet (R6); it lifts itself.
+SELECT lease_id AS alert_id, 'lease_not_revoked' AS kind, agent_id AS subject, 'suspend' AS hold
+FROM vendor_leases WHERE state = 'revoking' AND attempts > 0 AND agent_id <> ''
 
 -- name: jobs_in_flight
 SELECT agent_id, backend, count(*) AS jobs FROM jobs

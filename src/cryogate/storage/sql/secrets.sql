@@ -1,0 +1,98 @@
+-- Vendors' secrets and the leases of them. `sealed` is only ever opened by the master key.
+
+-- name: vendor_secret_add
+INSERT INTO vendor_secrets (scheme, experiment_id, sealed, version, created_ms, changed_ms,
+                            changed_by)
+VALUES (:scheme, :experiment_id, :sealed, 1, :now_ms, :now_ms, :actor)
+
+-- name: vendor_secret_rotate
+UPDATE vendor_secrets
+SET sealed = :sealed, version = version + 1, changed_ms = :now_ms, changed_by = :actor
+WHERE scheme = :scheme AND experiment_id = :experiment_id AND version = :version
+
+-- name: vendor_secret_remove
+DELETE FROM vendor_secrets WHERE scheme = :scheme AND experiment_id = :experiment_id
+
+-- name: vendor_secrets
+SELECT scheme, experiment_id, version, created_ms, changed_ms, changed_by
+FROM vendor_secrets ORDER BY scheme, experiment_id
+
+-- name: vendor_secret_value
+-- The experiment's own comes before the one for all.
+SELECT scheme, experiment_id, sealed, version, created_ms, changed_ms, changed_by
+FROM vendor_secrets
+WHERE scheme = :scheme AND experiment_id IN (:experiment_id, '')
+ORDER BY experiment_id DESC LIMIT 1
+
+-- name: lease_cost_center
+SELECT cost_center FROM experiments WHERE experiment_id = :experiment_id
+
+-- name: lease_add
+INSERT INTO vendor_leases (lease_id, scheme, backend, experiment_id, agent_id, session_id, holder,
+                           handle, state, issued_ms, expires_ms, attempts, next_ms)
+VALUES (:lease_id, :scheme, :backend, :experiment_id, :agent_id, :session_id, :holder,
+        '', 'active', :now_ms, :expires_ms, 0, 0)
+
+-- name: lease_minted
+UPDATE vendor_leases SET handle = :handle, expires_ms = :expires_ms
+WHERE lease_id = :lease_id AND state = 'active'
+
+-- name: lease_failed
+UPDATE vendor_leases SET state = 'failed' WHERE lease_id = :lease_id AND state = 'active'
+
+-- name: lease_revoking
+-- On disk before the vendor is told: a crash in between is taken up by the sweep.
+UPDATE vendor_leases SET state = 'revoking', next_ms = :next_ms
+WHERE lease_id = :lease_id AND state = 'active'
+
+-- name: lease_not_revoked
+UPDATE vendor_leases SET attempts = attempts + 1, next_ms = :next_ms
+WHERE lease_id = :lease_id AND state = 'revoking'
+
+-- name: lease_revoked
+UPDATE vendor_leases SET state = 'revoked' WHERE lease_id = :lease_id AND state = 'revoking'
+
+-- name: lease_expired
+UPDATE vendor_leases SET state = 'expired'
+WHERE lease_id = :lease_id AND state IN ('active', 'revoking') AND expires_ms <= :now_ms
+
+-- name: lease_by_id
+SELECT lease_id, scheme, backend, experiment_id, agent_id, session_id, handle, state, issued_ms,
+       expires_ms, attempts
+FROM vendor_leases WHERE lease_id = :lease_id
+
+-- name: leases_page
+SELECT lease_id, scheme, backend, experiment_id, agent_id, session_id, handle, state, issued_ms,
+       expires_ms, attempts
+FROM vendor_leases WHERE (CAST(:state AS TEXT) IS NULL OR state = :state)
+ORDER BY issued_ms DESC, lease_id DESC LIMIT :limit
+
+-- name: leases_due
+-- What has lapsed, and what is to be revoked and due for another try.
+SELECT lease_id, scheme, backend, experiment_id, agent_id, session_id, handle, state, issued_ms,
+       expires_ms, attempts
+FROM vendor_leases
+WHERE (state IN ('active', 'revoking') AND expires_ms <= :now_ms)
+   OR (state = 'revoking' AND next_ms <= :now_ms)
+ORDER BY expires_ms LIMIT :most
+
+-- name: leases_of_holder
+SELECT lease_id FROM vendor_leases WHERE state = 'active' AND holder = :holder
+
+-- name: leases_of_secret
+SELECT lease_id FROM vendor_leases
+WHERE state = 'active' AND scheme = :scheme
+  AND (:experiment_id = '' OR experiment_id = :experiment_id)
+
+-- name: sealed_values
+-- Everything that the master key seals, for a re-key.
+SELECT 'signing_key' AS place, kid AS name, '' AS part, sealed FROM signing_keys
+UNION ALL
+SELECT 'vendor_secret' AS place, scheme AS name, experiment_id AS part, sealed FROM vendor_secrets
+
+-- name: signing_key_rewrap
+UPDATE signing_keys SET sealed = :sealed WHERE kid = :item AND :part = '' AND sealed = :was
+
+-- name: vendor_secret_rewrap
+UPDATE vendor_secrets SET sealed = :sealed
+WHERE scheme = :item AND experiment_id = :part AND sealed = :was

@@ -1,0 +1,142 @@
+"""Secrets: the master key, vendors' secrets, and the leases that are given out of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from cryogate.config import Config, ConfigError
+from cryogate.config.secret_files import read_secret
+from cryogate.credentials import (
+    EmbeddedLeases,
+    EnvelopeSealer,
+    LeaseDesk,
+    MasterKey,
+    StaticKeys,
+    StoredSecrets,
+)
+from cryogate.credentials.master_key import (
+    KEY_VARIABLE,
+    PASSPHRASE_VARIABLE,
+    from_file,
+    from_passphrase,
+    from_text,
+    make_next,
+    next_path,
+    take,
+)
+from cryogate.domain.events import Event, Outcome
+from cryogate.domain.secrets import Secret
+from cryogate.ports.clock import SystemClock
+from cryogate.ports.credentials import LeaseSource
+from cryogate.ports.store import Statement, Store, UnitOfWork
+from cryogate.server.endpoints import Endpoint
+from cryogate.server.secret_routes import SecretRoutes
+from cryogate.storage import open_store
+from cryogate.wiring.ground import Ground
+from cryogate.wiring.watch import Watch
+
+_REWRAP = {"signing_key": "signing_key_rewrap", "vendor_secret": "vendor_secret_rewrap"}
+
+
+class Vault:
+    """What stands between vendors' credentials and everybody else."""
+
+    def __init__(self, ground: Ground, watch: Watch) -> None:
+        store, clock = ground.store, ground.clock
+        self.secrets = StoredSecrets(store, ground.sealer, clock)
+        static = StaticKeys(self.secrets, clock)
+        sources: dict[str, LeaseSource] = {
+            scheme: static for scheme in ground.providers if scheme != "local"
+        }
+        self.leases = LeaseDesk(
+            store=store,
+            clock=clock,
+            sources=sources,
+            local=EmbeddedLeases(clock),
+            alerts=watch.alerts,
+            holder=ground.replica_id,
+            held_changed=watch.holds.refresh,
+        )
+        self.secrets.changed = self.leases.revoke_all
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """What admins see and change of credentials."""
+        return SecretRoutes(self.secrets, self.leases).endpoints()
+
+
+def master_keys(config: Config) -> tuple[MasterKey, ...]:
+    """The master key, from where it is configured to be; the first one seals.
+
+    Raises:
+        MasterKeyUnusable: it cannot be trusted or read; says the way out.
+    """
+    source = config.secrets.master_key
+    if source == "file":
+        return from_file(config.master_key_file)
+    if source == "environment":
+        return (from_text(take(os.environ, KEY_VARIABLE)),)
+    return (from_passphrase(_passphrase(config), _salt(config)),)
+
+
+def _salt(config: Config) -> Path:
+    return config.state / "master.salt"
+
+
+def _passphrase(config: Config) -> Secret:
+    path = config.secrets.passphrase_file
+    if path:
+        return Secret(read_secret("secrets.passphrase_file", path).encode())
+    return take(os.environ, PASSPHRASE_VARIABLE)
+
+
+async def rekey(config: Config, new_value: Callable[[], bytes]) -> int:
+    """Put everything sealed under a new master key, in one unit of work; how many values.
+
+    The new key is on disk (or with its keeper) before anything is sealed under it, and replaces
+    the old one after everything is: a crash at any point leaves a server that starts.
+
+    Raises:
+        CryogateError: a key or the database cannot be used; nothing was changed.
+    """
+    old = master_keys(config)
+    source = config.secrets.master_key
+    if source == "file":
+        new = make_next(config.master_key_file)
+    elif source == "environment":
+        new = from_text(Secret(new_value()))
+    else:
+        new = from_passphrase(Secret(new_value()), _salt(config))
+    if new.key_id == old[0].key_id:
+        raise ConfigError("the new master key is the old one")
+    store = open_store(config.store_url, SystemClock())
+    await store.open()
+    try:
+        count = await _rewrap(store, EnvelopeSealer(new, *old))
+    finally:
+        await store.close()
+    if source == "file":
+        next_path(config.master_key_file).replace(config.master_key_file)
+    return count
+
+
+async def _rewrap(store: Store, sealer: EnvelopeSealer) -> int:
+    statements = []
+    for row in await store.fetch("sealed_values", {}):
+        was = str(row["sealed"])
+        try:
+            sealed = sealer.rewrap(was)
+        except ValueError as error:
+            raise ConfigError(f"{row['place']} {row['name']} does not open: {error}") from error
+        if sealed != was:
+            params = {"item": row["name"], "part": row["part"], "sealed": sealed, "was": was}
+            statements.append(Statement(_REWRAP[str(row["place"])], params))
+    event = Event(
+        timestamp_ms=SystemClock().now_ms(),
+        action="master_key.replaced",
+        outcome=Outcome.SUCCESS,
+        decision_reasons=(f"{len(statements)} values",),
+    )
+    await store.commit(UnitOfWork(tuple(statements), (event,)))
+    return len(statements)
