@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format lock tools clean
+.PHONY: help demo test check bench format fuzz lock tools clean
 
 help: ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ format: $(STAMP) ## rewrite the sources in house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+fuzz: ## fuzz the circuit parsers for a minute, guided by coverage
+	CACHE=$(CACHE) .ci/fuzz 60
+
 tools: ## put the real servers that tests use (OPA, an identity provider) into the cache
 	CACHE=$(CACHE) .ci/opa
 	CACHE=$(CACHE) .ci/oidc
@@ -46,6 +49,8 @@ lock: $(STAMP) ## renew requirements/dev.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --generate-hashes --quiet \
 	  --custom-compile-command "make lock" -o requirements/dev.lock
+	$(BIN)/uv pip compile requirements/fuzz.in --python-version 3.11 --generate-hashes --quiet \
+	  --custom-compile-command "make lock" -o requirements/fuzz.lock
 
 clean: ## remove what the commands made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

@@ -59,7 +59,7 @@ class Flow(NamedTuple):
             counts[rename(name)] += number
         return Flow(counts, rows, self.acts, self.measured, self.early)
 
-    def power(self, times: int) -> Flow:
+    def power(self, times: int, budget: Budget) -> Flow:
         """The block ``times`` times over. Raises `CircuitError` where that is too wide to find."""
         if times == 0:
             return NOTHING
@@ -68,8 +68,15 @@ class Flow(NamedTuple):
         counts = {name: number * times for name, number in self.counts.items()}
         rows: dict[int, Row] = {}
         for wires in self._together():
+            if len(wires) == 1:
+                (wire,) = wires
+                depth, entangling = self.rows[wire][wire]
+                longest = (min(depth * times, SATURATED), min(entangling * times, SATURATED))
+                rows[wire] = {wire: longest}
+                continue
             if len(wires) > _WIDEST:
                 raise CircuitError("too_large", f"a loop that joins over {_WIDEST} wires")
+            budget.spend(times.bit_length() * (40 + len(wires) ** 3 // 500))
             rows |= _sparse(wires, _raised(self._matrix(wires), times))
         early = self.early or bool(self.measured & self.acts)
         return Flow(counts, rows, self.acts, self.measured, early)

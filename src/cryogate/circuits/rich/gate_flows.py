@@ -53,7 +53,7 @@ class GateFlows:
             if kind == "inv":
                 return self.of(outer + inner, name, tested).inverse(_inverse_name)
             if kind == "pow":
-                flow = self.of(outer + inner, name, tested).power(abs(amount))
+                flow = self.of(outer + inner, name, tested).power(abs(amount), self._budget)
                 return flow if amount >= 0 else flow.inverse(_inverse_name)
             if kind == "negctrl":
                 return self._flipped(outer, amount, inner, name, tested)
@@ -151,7 +151,7 @@ class GateFlows:
                 inner.rebind(statement.name, Variable("int", number, constant=True))
                 self._block(statement.body, inner, frame, body)
             return
-        frame.play(turn.flow().power(len(values)))
+        frame.play(turn.flow().power(len(values), self._budget))
 
 
 class _Body:

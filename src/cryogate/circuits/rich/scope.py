@@ -38,6 +38,7 @@ class Variable:
         self.constant = constant
 
 
+_LONGEST = 1 << 62
 Meaning = Wires | Gate | Subroutine | Variable
 #: Stands for a number that is not known yet: asking for its value raises `NotConstant`.
 UNKNOWN = Subroutine(0, "", (), None, ())
@@ -122,6 +123,8 @@ def sequence(values: Range | tuple[Expression, ...], scope: Scope) -> range | tu
     start, step, stop = (whole(x, scope) for x in values)
     if step == 0:
         raise CircuitError("syntax", "a range with a step of zero")
+    if abs(stop - start) // abs(step) >= _LONGEST:  # its length would not fit a machine word
+        raise CircuitError("too_large", "a range of too many values")
     return range(start, stop + (1 if step > 0 else -1), step)
 
 

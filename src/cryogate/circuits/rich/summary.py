@@ -177,7 +177,7 @@ class Summary(Interpreter):
                 flow = self.tally.frames.pop().flow()
                 self.tally.total = total
                 self.hidden_clbits += (self.bits() - bits) * (len(values) - 1)
-                self.tally.play(flow.power(len(values)))
+                self.tally.play(flow.power(len(values), self.budget))
                 return
         super().loop(statement, scope, condition)
 
