@@ -141,6 +141,7 @@ class Notify(Section, frozen=True, kw_only=True):
     mail_from: str = ""
     mail_to: tuple[str, ...] = ()
     mail_urgent_to: tuple[str, ...] = ()
+    devices: bool = False
 
 
 class Prices(Section, frozen=True, kw_only=True):

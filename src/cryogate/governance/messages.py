@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from cryogate.domain.approvals import PromotionTerms, ReleaseTerms, Terms
+from cryogate.domain.approvals import AnyTerms, PromotionTerms, ReleaseTerms, Terms
 from cryogate.governance.approval_rows import ApprovalRecord
 from cryogate.ports.audit import rfc3339
 
@@ -28,6 +28,7 @@ _TITLES: Mapping[str, str] = {
     "approval.vote_withdrawn": "has one yes less",
     "approval.approved": "is approved",
     "approval.granted": "was granted ahead",
+    "approval.declined": "was declined on a device, and still waits",
     "approval.denied": "is denied",
     "approval.expired": "has expired",
     "approval.withdrawn": "was taken back",
@@ -53,11 +54,17 @@ def approval_title(kind: str, found: ApprovalRecord) -> str:
     return f"{what} approval {found.approval.approval_id} of {terms.agent_id} {told}"
 
 
+def code_of(terms: AnyTerms) -> str:
+    """What a person compares between two screens: the beginning of the terms' digest."""
+    digest = terms.digest().upper()
+    return f"{digest[:4]}-{digest[4:8]}"
+
+
 def approval_facts(found: ApprovalRecord, said_yes: int) -> tuple[tuple[str, str], ...]:
     """(1) The terms, line by line."""
     approval = found.approval
     terms = approval.terms
-    lines = [("Agent", terms.agent_id)]
+    lines = [("Code", code_of(terms)), ("Agent", terms.agent_id)]
     if isinstance(terms, PromotionTerms):
         lines += [("Stage", f"{terms.from_stage} to {terms.to_stage}")]
     else:
@@ -88,6 +95,7 @@ def approval_data(kind: str, found: ApprovalRecord) -> dict[str, Any]:
         "approval_kind": approval.kind.value,
         "agent_id": approval.terms.agent_id,
         "terms_sha256": approval.terms.digest(),
+        "code": code_of(approval.terms),
         "quorum": approval.quorum,
         "approver_role": approval.role,
         "expires_at": rfc3339(approval.expires_ms),

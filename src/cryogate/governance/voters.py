@@ -76,7 +76,7 @@ class Voters:
         rows = await self._store.fetch("approval_votes", {"approval_id": approval_id})
         return tuple(
             Vote(
-                _voter(row, text(row, "operator_person")),
+                voter_of(row, "operator_person"),
                 text(row, "note"),
                 number(row, "voted_ms"),
             )
@@ -93,7 +93,7 @@ class Voters:
         row = await self._store.fetch_one("approver", {"operator_id": operator_id})
         if row is None or row["active"] != 1:
             raise Forbidden("operators_only", "only an active operator may do this")
-        return _voter(row, text(row, "person"))
+        return voter_of(row)
 
     async def approver(self, actor: str, role: str, owner: str, requested_by: str | None) -> Voter:
         """(1), (2) The account of ``actor``, who may say yes to this.
@@ -134,6 +134,7 @@ def own_vote(voter: Voter, votes: Sequence[Vote]) -> Vote | None:
     return None
 
 
-def _voter(row: Row, person: str) -> Voter:
+def voter_of(row: Row, person: str = "person") -> Voter:
+    """The account in a row, with the name of the column that holds the person behind it."""
     roles = frozenset(msgspec.json.decode(text(row, "roles"), type=list[str]))
-    return Voter(text(row, "operator_id"), person, row["active"] == 1, roles)
+    return Voter(text(row, "operator_id"), text(row, person), row["active"] == 1, roles)

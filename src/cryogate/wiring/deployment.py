@@ -63,7 +63,7 @@ class Deployment:
         self.road = Road(
             self.ground, self.governance, self.identity.revocations, self.watch, self.vault.leases
         )
-        self.telling = Telling(self.ground)
+        self.telling = Telling(self.ground, self.governance.desk)
         self._ops = OpsRoutes({"database": self._probe_store, "log": self._probe_log}, __version__)
         self.audit: AuditLog | None = None
         self._tasks: list[asyncio.Task[Any]] = []
@@ -173,6 +173,8 @@ class Deployment:
             self._run(self.identity.credentials.follow(_CERTIFICATES_S), "certificates")
             self._run(ground.tls.follow(_TLS_FILES_S), "TLS files")
         self._run(self.telling.prompter.run(), "reminders")
+        if self.telling.devices is not None:
+            self._run(self.telling.devices.run(), "device approvals")
         if self.telling.outbox is not None:
             self._run(self.telling.outbox.run(), "outbox")
         self._run(self.governance.soft_limits.run(_SOFT_LIMITS_S), "soft limits")

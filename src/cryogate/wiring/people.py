@@ -18,6 +18,7 @@ from cryogate.broker.humans.oidc import OidcClient, OidcSignIn
 from cryogate.broker.humans.sessions import HumanSessions
 from cryogate.broker.registry import Registry
 from cryogate.config import ConfigError
+from cryogate.config.sections import Oidc
 from cryogate.console.account import AccountPages
 from cryogate.console.approvals import ApprovalPages
 from cryogate.console.device import DevicePages
@@ -122,18 +123,29 @@ class People:
         ground, config = self._ground, self._ground.config.oidc
         if not config.issuer:
             return None
+        secret, key = client_credentials(config)
         client = OidcClient(
             issuer=config.issuer,
             client_id=config.client_id,
             redirect_uri=ground.base_url + CALLBACK,
             scopes=config.scopes,
-            secret=_secret(config.client_secret_file) if config.client_secret_file else None,
-            key=_key(config.client_key_file) if config.client_key_file else None,
+            secret=secret,
+            key=key,
         )
         sign_in = OidcSignIn(client, ground.fetcher, ground.issuers, ground.sealer, ground.clock)
         rules = ClaimRules(config.roles_claim, config.roles, config.name_claim)
         people = FederatedPeople(ground.store, ground.clock, self.sessions, rules)
         return sign_in, people, config.issuer
+
+
+def client_credentials(config: Oidc) -> tuple[Secret | None, SigningKey | None]:
+    """What proves this server to the identity provider.
+
+    Raises:
+        ConfigError: a file cannot be read; the text names the setting.
+    """
+    secret, key = config.client_secret_file, config.client_key_file
+    return _secret(secret) if secret else None, _key(key) if key else None
 
 
 def _read(path: str, setting: str) -> bytes:

@@ -5,23 +5,30 @@ from __future__ import annotations
 from cryogate.config import ConfigError
 from cryogate.config.secret_files import read_secret
 from cryogate.config.sections import Notify
+from cryogate.governance.approval_desk import ApprovalDesk
+from cryogate.governance.device_asks import DeviceAsks
 from cryogate.governance.outbox import Outbox
 from cryogate.governance.prompting import Prompter, Prompts
+from cryogate.notify.ciba import Ciba, CibaClient
 from cryogate.notify.mail import MailChannel, Relay
 from cryogate.notify.webhook import WebhookChannel
 from cryogate.ports.channels import Channel
 from cryogate.wiring.ground import Ground
+from cryogate.wiring.people import client_credentials
 
 
 class Telling:
     """`outbox` is None where no channel is configured: then nothing is kept for anybody."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, desk: ApprovalDesk) -> None:
         notify = ground.config.notify
+        self.devices = _devices(ground, notify, desk)
         try:
-            channels = [*_webhook(ground, notify), *_mail(notify)]
+            channels: list[Channel] = [*_webhook(ground, notify), *_mail(notify)]
         except ValueError as error:
             raise ConfigError(f"notify: {error}") from error
+        if self.devices is not None:
+            channels.append(self.devices)
         store, clock = ground.store, ground.clock
         console = f"{ground.base_url}/console"
         self.outbox = Outbox(store, clock, channels, console) if channels else None
@@ -58,3 +65,17 @@ def _mail(notify: Notify) -> list[Channel]:
     )
     urgent = notify.mail_urgent_to
     return [MailChannel(relay, sender=notify.mail_from, to=notify.mail_to, urgent_to=urgent)]
+
+
+def _devices(ground: Ground, notify: Notify, desk: ApprovalDesk) -> DeviceAsks | None:
+    oidc = ground.config.oidc
+    if not notify.devices:
+        return None
+    if not oidc.issuer:
+        raise ConfigError("notify.devices needs oidc.issuer: it asks through that provider")
+    try:
+        client = CibaClient(oidc.issuer, oidc.client_id, *client_credentials(oidc))
+    except ValueError as error:
+        raise ConfigError(f"notify.devices: {error} (oidc.client_…_file)") from error
+    back = Ciba(client, ground.fetcher, ground.issuers, ground.clock)
+    return DeviceAsks(ground.store, ground.clock, back, desk)
