@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import ssl
+import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from joserfc.jwk import RSAKey
 from tests.support.server import Server, server
 from tests.support.tls import Issued, authority, issue
 
@@ -239,3 +242,34 @@ def test_metadata_says_what_is_served(world: World) -> None:
     assert methods == {"private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth"}
     assert found["tls_client_certificate_bound_access_tokens"] is True
     assert "urn:ietf:params:oauth:grant-type:jwt-bearer" in found["grant_types_supported"]
+
+
+def test_authlib_is_an_ordinary_client(world: World) -> None:
+    """``private_key_jwt`` with RS256 by another library; the token is bound to its certificate."""
+    with warnings.catch_warnings(record=True):  # it would rather have another HTTP client
+        from authlib.integrations.httpx_client import OAuth2Client
+        from authlib.oauth2.rfc7523 import PrivateKeyJWT
+
+    key = RSAKey.generate_key(2048)
+    public = {k: v for k, v in key.as_dict(private=False).items() if isinstance(v, str)}
+    world.server.agent("authlib", public)
+    world.server.experiment("authlib-exp", "authlib")
+    context = ssl.create_default_context(cafile=str(world.ca_file))
+    own = issue("whatever", client=True, issuer=world.client_ca)
+    context.load_cert_chain(*world.files(own, "authlib"))
+    details = json.dumps([{"type": "qpu_experiment", "experiment_id": "authlib-exp"}])
+    endpoint = world.server.url + "/oauth2/token"
+    with OAuth2Client(
+        "authlib", key, token_endpoint_auth_method="private_key_jwt", verify=context
+    ) as client:
+        # it would make assertions good for an hour, which is more than we take
+        brief = {"exp": int(time.time()) + 60}
+        client.register_client_auth_method(PrivateKeyJWT(endpoint, claims=brief))
+        token = client.fetch_token(
+            endpoint, grant_type="client_credentials", authorization_details=details
+        )
+        assert token["token_type"] == "Bearer"
+        assert client.get(world.server.url + "/v1/backends").status_code == 200
+    with world.http() as http:
+        stolen = {"authorization": f"Bearer {token['access_token']}"}
+        assert http.get("/v1/backends", headers=stolen).status_code == 401
