@@ -94,3 +94,27 @@ async def test_keys_in_a_transit_engine_need_its_address(tmp_path: Path) -> None
 async def test_alerts_are_for_operators(http: httpx.AsyncClient) -> None:
     for path in ("/admin/v1/alerts", "/admin/v1/alerts/alt_x"):
         assert (await http.get(path)).status_code == 401
+
+
+async def test_shared_signals_are_served_where_a_transmitter_is_entrusted(
+    http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    found = (await http.get("/.well-known/ssf-configuration")).json()
+    assert found["jwks_uri"] == (await document(http))["jwks_uri"]
+    sent = {"content": b"x.y.z", "headers": {"content-type": "application/secevent+jwt"}}
+    assert (await http.post("/ssf/events", **sent)).status_code == 404
+    environ = {"CRYOGATE_SSF_TRANSMITTER": "https://idp.example"}
+    config = load(None, overrides={"state_dir": str(tmp_path / "other")}, environ=environ)
+    prepare(config)
+    deployment = Deployment(config, URL)
+    await deployment.open()
+    transport = httpx.ASGITransport(deployment.app())
+    async with httpx.AsyncClient(transport=transport, base_url=URL) as other:
+        answer = await other.post("/ssf/events", **sent)
+    await deployment.close()
+    assert (answer.status_code, answer.json()["err"]) == (400, "invalid_request")
+    environ = {"CRYOGATE_SSF_RECEIVERS": "http://soc.example/events"}
+    config = load(None, overrides={"state_dir": str(tmp_path / "third")}, environ=environ)
+    prepare(config)
+    with pytest.raises(ConfigError, match=r"ssf\.receivers"):
+        Deployment(config, URL)

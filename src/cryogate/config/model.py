@@ -24,6 +24,7 @@ from cryogate.config.sections import (
     Section,
     Server,
     Signing,
+    Ssf,
     Storage,
     Tokens,
 )
@@ -50,6 +51,7 @@ class Config(Section, frozen=True, kw_only=True):
     revocations: Revocations = Revocations()
     limits: Limits = Limits()
     signing: Signing = Signing()
+    ssf: Ssf = Ssf()
     outbound: Outbound = Outbound()
     console: Console = Console()
     oidc: Oidc = Oidc()

@@ -191,6 +191,21 @@ class Signing(Section, frozen=True, kw_only=True):
     transit_ca_file: str = ""
 
 
+class Ssf(Section, frozen=True, kw_only=True):
+    """OpenID Shared Signals: whose revocations are heard, and who is told of ours.
+
+    Without ``transmitter`` nothing is heard. ``receivers`` are URLs that security events are pushed
+    to. Secrets are in files that only their owner may read; they are sent as bearer tokens.
+    """
+
+    transmitter: str = ""
+    transmitter_jwks_uri: str = ""
+    transmitter_secret_file: str = ""
+    audience: str = ""
+    receivers: tuple[str, ...] = ()
+    receiver_secret_file: str = ""
+
+
 class Limits(Section, frozen=True, kw_only=True):
     """Requests a second, and at once, from one address and by one client; jobs a minute, at once,
     and in flight, of one agent and on one backend. 0 is no limit.

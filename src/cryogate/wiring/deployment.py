@@ -156,6 +156,9 @@ class Deployment:
         follow = revocations.follow(self.config.revocations.poll_ms / 1000)
         self._run(follow, "revocations")
         self._run(self.policies.follow(), "policy")
+        for emitter in self.identity.ssf.emitters:
+            revocations.subscribe(emitter.nudge)
+            self._run(emitter.run(), "security events")
         keeper = self.identity.keeper
         self._run(ground.notices.listen(KEYS_CHANNEL, keeper.nudge), "notices of keys")
         self._run(keeper.run(_KEYS_S), "signing keys")

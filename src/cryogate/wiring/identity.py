@@ -41,6 +41,7 @@ from cryogate.tokens.replay import ReplayWindow
 from cryogate.wiring.ground import Ground
 from cryogate.wiring.people import People
 from cryogate.wiring.signing import signing_keys
+from cryogate.wiring.ssf import SharedSignals
 from cryogate.wiring.watch import Watch
 
 
@@ -124,6 +125,10 @@ class Identity:
             KeyRotation(store, clock, clients, possession),
             base_url,
         )
+        revoking = RevocationService(
+            store, self.revocations, clock, clients, verifiers, self.replicas
+        )
+        self.ssf = SharedSignals(ground, watch, self.people, revoking, keys)
         self._oauth = OAuthRoutes(
             tokens=TokenService(
                 store=store,
@@ -144,9 +149,7 @@ class Identity:
                 insecure_bearer=config.tokens.insecure_bearer,
                 devices=devices,
             ),
-            revocations=RevocationService(
-                store, self.revocations, clock, clients, verifiers, self.replicas
-            ),
+            revocations=revoking,
             keys=keys,
             store=store,
             clock=clock,
@@ -182,6 +185,7 @@ class Identity:
             *self._enrolment.endpoints(),
             *self._oauth.endpoints(),
             *self._introspection_routes.endpoints(),
+            *self.ssf.endpoints(),
             *self._registry_routes.endpoints(),
         )
 
