@@ -101,8 +101,9 @@ async def test_shared_signals_are_served_where_a_transmitter_is_entrusted(
 ) -> None:
     found = (await http.get("/.well-known/ssf-configuration")).json()
     assert found["jwks_uri"] == (await document(http))["jwks_uri"]
-    sent = {"content": b"x.y.z", "headers": {"content-type": "application/secevent+jwt"}}
-    assert (await http.post("/ssf/events", **sent)).status_code == 404
+    kind = {"content-type": "application/secevent+jwt"}
+    answer = await http.post("/ssf/events", content=b"x.y.z", headers=kind)
+    assert answer.status_code == 404
     environ = {"CRYOGATE_SSF_TRANSMITTER": "https://idp.example"}
     config = load(None, overrides={"state_dir": str(tmp_path / "other")}, environ=environ)
     prepare(config)
@@ -110,7 +111,7 @@ async def test_shared_signals_are_served_where_a_transmitter_is_entrusted(
     await deployment.open()
     transport = httpx.ASGITransport(deployment.app())
     async with httpx.AsyncClient(transport=transport, base_url=URL) as other:
-        answer = await other.post("/ssf/events", **sent)
+        answer = await other.post("/ssf/events", content=b"x.y.z", headers=kind)
     await deployment.close()
     assert (answer.status_code, answer.json()["err"]) == (400, "invalid_request")
     environ = {"CRYOGATE_SSF_RECEIVERS": "http://soc.example/events"}
