@@ -24,6 +24,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         yield running
 
 
+def test_the_page_about_policy_does_what_it_says(server: Live) -> None:
+    told = [text for _, text in server.page(DOCS / "policy.md")]
+    assert "tests passed" in told[1]
+    assert "statement:anyone-may-see-the-catalogue" in told[3]
+    assert "the policy says yes" in told[6]
+
+
 @pytest.mark.attack("A9")
 def test_the_page_about_bundles_does_what_it_says(server: Live) -> None:
     told = [text for _, text in server.page(DOCS / "policy-bundles.md")]

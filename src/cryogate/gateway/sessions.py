@@ -76,12 +76,12 @@ class SessionService:
         if isinstance(decision, Deny):
             found += [v for v in decision.violations if v not in found]
         session_id = new_id(SESSION)
-        event = _event(caller, "session.opened", session_id, now_ms)
+        digest = decision.policy_digest
+        event = _event(caller, "session.opened", session_id, now_ms, policy_digest=digest)
         if found or not isinstance(decision, Allow):
             refused = tuple(v.limit for v in found) or decision.reasons
-            await self._store.commit(
-                UnitOfWork((), (_event(caller, "session.refused", None, now_ms, refused),))
-            )
+            event = _event(caller, "session.refused", None, now_ms, refused, digest)
+            await self._store.commit(UnitOfWork((), (event,)))
             raise Forbidden("not_allowed", "no such session: see violations and policy", found)
         expires_ms = min(
             caller.expires_ms,
@@ -170,6 +170,7 @@ def _event(
     session_id: str | None,
     now_ms: int,
     reasons: tuple[str, ...] | None = None,
+    policy_digest: str = "",
 ) -> Event:
     return Event(
         timestamp_ms=now_ms,
@@ -180,6 +181,7 @@ def _event(
         experiment_id=caller.grant.experiment_id,
         token_id=caller.token_id,
         session_id=session_id,
+        policy_digest=policy_digest or None,
         decision_reasons=reasons,
         actor_chain=caller.actor_chain or None,
     )
