@@ -116,6 +116,23 @@ class World:
             },
         )  # fmt: skip
 
+    def accepted(self, hold: Hold, now_ms: int, approval_id: str | None = None) -> Statement:
+        """The gateway's own statement that accepts a job."""
+        return Statement(
+            "accept_job",
+            {
+                "job_id": hold.job_id, "agent_id": "a1", "owner": OWNER,
+                "experiment_id": hold.experiment_id, "token_id": hold.token_id,
+                "token_issued_ms": 0, "session_id": hold.session_id, "backend": "local:null",
+                "shots": hold.shots, "state": "queued", "circuit_sha256": SHA, "program": "",
+                "facts": "{}", "results": "raw", "currency": hold.cost.currency,
+                "cost_bound_cents": hold.cost.cents, "policy_digest": "d",
+                "approval_id": approval_id, "idempotency_key": None, "request_sha256": "r",
+                "metadata": "{}", "price_currency": "", "rate": "", "now_ms": now_ms,
+            },
+            guard="job.live",
+        )  # fmt: skip
+
     async def reserve(self, hold: Hold, payer: Payer = PAYER) -> None:
         """Reserve and insert the job, as the gateway does: one unit of work."""
         await self.commit(*self.ledger.reserve(hold, payer, self.clock.now_ms()), self.job(hold))
@@ -197,17 +214,21 @@ def terms_of(hold: Hold, **changes: Any) -> Terms:
     return Terms(**fields)
 
 
+def opened(folder: Path, clock: FakeClock, dsn: str | None) -> Store:
+    """A store of the database in ``folder``, or at ``dsn``; still to be opened."""
+    directories = (SQL_DIR, ROWS)
+    if dsn is None:
+        return SqliteStore(folder / "governance.db", clock, sql_directories=directories)
+    return PostgresStore(dsn, clock, sql_directories=directories)
+
+
 @asynccontextmanager
 async def world(
     tmp_path: Path, *, dsn: str | None = None, cents: int = 10_000, shots: int = 1_000_000
 ) -> AsyncIterator[World]:
     """A fresh database: SQLite, or PostgreSQL where ``dsn`` names an empty one."""
-    clock, directories = FakeClock(), (SQL_DIR, ROWS)
-    store: Store
-    if dsn is None:
-        store = SqliteStore(tmp_path / "governance.db", clock, sql_directories=directories)
-    else:
-        store = PostgresStore(dsn, clock, sql_directories=directories)
+    clock = FakeClock()
+    store = opened(tmp_path, clock, dsn)
     await store.open()
     try:
         made = World(store, clock)

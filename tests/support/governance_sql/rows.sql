@@ -55,6 +55,17 @@ SELECT used_jobs, used_shots, used_cents FROM tokens WHERE token_id = :token_id
 -- name: governance_test_session_row
 SELECT used_jobs FROM sessions WHERE session_id = :session_id
 
+-- name: governance_test_jobs
+SELECT job_id, hold, cost_bound_cents, cost_actual_cents, shots FROM jobs ORDER BY job_id
+
+-- name: governance_test_spent
+-- What each window should have seen: jobs reserved in its period, at their cost and corrections.
+SELECT w.budget_id, w.subject, w.period, w.spent_cents,
+       (SELECT CAST(COALESCE(SUM(e.spent_cents), 0) AS BIGINT)
+        FROM ledger_entries e JOIN ledger_charges c ON c.job_id = COALESCE(e.corrects, e.ref)
+        WHERE c.budget_id = w.budget_id AND c.subject = w.subject AND c.period = w.period) AS due
+FROM budget_windows w
+
 -- name: governance_test_events
 SELECT body FROM events ORDER BY event_id
 

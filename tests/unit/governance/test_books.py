@@ -132,7 +132,10 @@ async def test_a_correction_is_a_new_entry_in_an_open_month(w: World) -> None:
     at(w, OCTOBER + 20 * DAY)
     await w.books.close(Close(month="2026-10"), ADA)
     wanted = Correction(job_id=job_id, cents=-120, reason="credit note 4711")
-    await w.books.correct(wanted, ADA)
+    entries = await w.books.correct(wanted, ADA)
+    assert [(e.kind, e.spent_cents) for e in entries] == [
+        ("reserve", 0), ("settle", 300), ("correct", -120),
+    ]  # fmt: skip
     assert (await w.budget()).spent_cents == 180
     [line] = (await usage(w.store, "2026-11")).lines
     assert (line.kind, line.cents, line.agent_id) == ("correct", -120, "a1")
@@ -189,7 +192,7 @@ def test_the_database_refuses_an_entry_that_does_not_sum_to_zero(tmp_path: Path)
             "INSERT INTO ledger_entries SELECT 'x', 0, kind, period, posted_ms, experiment_id,"
             " agent_id, owner, cost_center, token_id, session_id, backend, currency,"
             " granted_cents, available_cents + 1, held_cents, spent_cents, granted_shots,"
-            " available_shots, held_shots, spent_shots, note FROM ledger_entries"
+            " available_shots, held_shots, spent_shots, note, corrects FROM ledger_entries"
         )
     db.close()
 

@@ -86,11 +86,13 @@ CREATE TABLE ledger_entries (
   held_shots      {{bigint}} NOT NULL,
   spent_shots     {{bigint}} NOT NULL,
   note            TEXT NOT NULL,
+  corrects        TEXT,
   PRIMARY KEY (ref, phase),
   CHECK (granted_cents + available_cents + held_cents + spent_cents = 0),
   CHECK (granted_shots + available_shots + held_shots + spent_shots = 0)
 ) {{strict}};
 CREATE INDEX ledger_spending ON ledger_entries (period) WHERE kind IN ('settle', 'correct');
+CREATE INDEX ledger_corrections ON ledger_entries (corrects) WHERE corrects IS NOT NULL;
 
 CREATE TABLE ledger_closings (
   period      {{bigint}} NOT NULL,
@@ -124,12 +126,14 @@ ALTER TABLE jobs ADD COLUMN rate TEXT NOT NULL DEFAULT '';
 INSERT INTO ledger_entries
 SELECT 'opening:' || b.experiment_id, 0, 'grant', 197001, 0, b.experiment_id, '', e.owner,
        e.cost_center, '', NULL, '', b.currency,
-       0 - b.limit_cents, b.limit_cents, 0, 0, 0 - b.limit_shots, b.limit_shots, 0, 0, 'opening'
+       0 - b.limit_cents, b.limit_cents, 0, 0, 0 - b.limit_shots, b.limit_shots, 0, 0, 'opening',
+       NULL
 FROM budgets b JOIN experiments e ON e.experiment_id = b.experiment_id;
 INSERT INTO ledger_entries
 SELECT j.job_id, 0, 'reserve', 197001, j.created_ms, j.experiment_id, j.agent_id, j.owner,
        e.cost_center, j.token_id, j.session_id, j.backend, j.currency,
-       0, 0 - j.cost_bound_cents, j.cost_bound_cents, 0, 0, 0 - j.shots, j.shots, 0, 'opening'
+       0, 0 - j.cost_bound_cents, j.cost_bound_cents, 0, 0, 0 - j.shots, j.shots, 0, 'opening',
+       NULL
 FROM jobs j JOIN experiments e ON e.experiment_id = j.experiment_id;
 INSERT INTO ledger_entries
 SELECT j.job_id, 1, CASE j.hold WHEN 'settled' THEN 'settle' ELSE 'release' END, 197001,
@@ -139,6 +143,6 @@ SELECT j.job_id, 1, CASE j.hold WHEN 'settled' THEN 'settle' ELSE 'release' END,
        0 - j.cost_bound_cents,
        CASE j.hold WHEN 'settled' THEN j.cost_actual_cents ELSE 0 END, 0,
        CASE j.hold WHEN 'settled' THEN 0 ELSE j.shots END, 0 - j.shots,
-       CASE j.hold WHEN 'settled' THEN j.shots ELSE 0 END, 'opening'
+       CASE j.hold WHEN 'settled' THEN j.shots ELSE 0 END, 'opening', NULL
 FROM jobs j JOIN experiments e ON e.experiment_id = j.experiment_id
 WHERE j.hold IN ('settled', 'released');

@@ -77,11 +77,12 @@ WHERE c.job_id = :job_id AND c.budget_id = budget_windows.budget_id
 INSERT INTO ledger_entries (ref, phase, kind, period, posted_ms, experiment_id, agent_id, owner,
                             cost_center, token_id, session_id, backend, currency,
                             granted_cents, available_cents, held_cents, spent_cents,
-                            granted_shots, available_shots, held_shots, spent_shots, note)
+                            granted_shots, available_shots, held_shots, spent_shots, note,
+                            corrects)
 SELECT :ref, 0, 'correct', CASE WHEN b.open_period > :period THEN b.open_period ELSE :period END,
        :now_ms, r.experiment_id, r.agent_id, r.owner, r.cost_center, r.token_id, r.session_id,
        r.backend, r.currency, 0, 0 - CAST(:cents AS BIGINT), 0, :cents,
-       0, 0 - CAST(:shots AS BIGINT), 0, :shots, :note
+       0, 0 - CAST(:shots AS BIGINT), 0, :shots, :note, r.ref
 FROM ledger_entries r, budget_book b
 WHERE r.ref = :job_id AND r.phase = 1 AND r.kind = 'settle'
 
@@ -89,7 +90,8 @@ WHERE r.ref = :job_id AND r.phase = 1 AND r.kind = 'settle'
 SELECT ref, phase, kind, period, posted_ms, experiment_id, currency, granted_cents,
        available_cents, held_cents, spent_cents, granted_shots, available_shots, held_shots,
        spent_shots, note
-FROM ledger_entries WHERE ref = :job_id ORDER BY phase
+FROM ledger_entries WHERE ref = :job_id OR corrects = :job_id
+ORDER BY CASE WHEN ref = :job_id THEN phase ELSE 2 END, posted_ms, ref
 
 -- name: settled_entry
 SELECT experiment_id, currency, spent_cents, spent_shots FROM ledger_entries
@@ -181,15 +183,16 @@ UPDATE scoped_budgets SET active = 0 WHERE budget_id = :budget_id AND active = 1
 UPDATE scoped_budgets SET blocked = '' WHERE budget_id = :budget_id AND active = 1 AND blocked <> ''
 
 -- name: opening_charges
--- Jobs that hold money in the present period when a limit is set are charged to it from then on.
+-- Jobs of the present period when a limit is set are charged to it from then on, whether they hold
+-- money still or may be corrected later.
 INSERT INTO ledger_charges (job_id, budget_id, subject, period, cost_cents, rate_num, rate_den)
 SELECT r.ref, :budget_id,
        CASE :scope WHEN 'experiment' THEN r.experiment_id WHEN 'agent' THEN r.agent_id
                    WHEN 'owner' THEN r.owner WHEN 'cost_center' THEN r.cost_center
                    WHEN 'token' THEN r.token_id ELSE r.session_id END,
        :period, r.held_cents, 1, 1
-FROM ledger_entries r JOIN jobs j ON j.job_id = r.ref
-WHERE r.phase = 0 AND r.kind = 'reserve' AND j.hold = 'held' AND r.currency = :currency
+FROM ledger_entries r
+WHERE r.phase = 0 AND r.kind = 'reserve' AND r.currency = :currency
   AND r.posted_ms >= :from_ms AND r.posted_ms < :until_ms
   AND CASE :scope WHEN 'experiment' THEN r.experiment_id WHEN 'agent' THEN r.agent_id
                   WHEN 'owner' THEN r.owner WHEN 'cost_center' THEN r.cost_center
@@ -212,10 +215,14 @@ FROM (
                      WHEN 'owner' THEN r.owner WHEN 'cost_center' THEN r.cost_center
                      WHEN 'token' THEN r.token_id ELSE r.session_id END AS subject,
          r.held_cents + COALESCE(s.held_cents, 0) AS held_cents,
-         COALESCE(s.spent_cents, 0) AS spent_cents,
+         COALESCE(s.spent_cents, 0) + COALESCE(c.spent_cents, 0) AS spent_cents,
          r.held_shots + COALESCE(s.held_shots, 0) AS held_shots,
-         COALESCE(s.spent_shots, 0) AS spent_shots
+         COALESCE(s.spent_shots, 0) + COALESCE(c.spent_shots, 0) AS spent_shots
   FROM ledger_entries r LEFT JOIN ledger_entries s ON s.ref = r.ref AND s.phase = 1
+  LEFT JOIN (SELECT corrects, CAST(SUM(spent_cents) AS BIGINT) AS spent_cents,
+                    CAST(SUM(spent_shots) AS BIGINT) AS spent_shots
+             FROM ledger_entries WHERE corrects IS NOT NULL GROUP BY corrects) c
+    ON c.corrects = r.ref
   WHERE r.phase = 0 AND r.kind = 'reserve' AND r.currency = :currency
     AND r.posted_ms >= :from_ms AND r.posted_ms < :until_ms) x
 WHERE x.subject <> '' AND x.subject = CASE WHEN :subject = '*' THEN x.subject ELSE :subject END
