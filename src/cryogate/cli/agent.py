@@ -215,6 +215,10 @@ def _human(found: dict[str, Any]) -> None:
     if isinstance(keys, list):
         rows = [(k.get("kid"), k.get("created_at")) for k in keys if isinstance(k, dict)]
         table(("kid", "created_at"), rows)
+    others = found.get("credentials")
+    if isinstance(others, list) and others:
+        told = [(c.get("kid"), c.get("credential"), c.get("created_at")) for c in others]
+        table(("kid", "credential", "created_at"), told)
 
 
 register(group)

@@ -59,9 +59,13 @@ def load(der: bytes) -> x509.Certificate:
     try:
         found = x509.load_der_x509_certificate(der)
         key = found.public_key()
-        _ = found.extensions
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
-        raise MalformedToken("not an X.509 certificate") from None
+        # These are parsed when they are asked for, and raise then: ask here, once.
+        _ = found.extensions, found.issuer, found.subject
+        _ = found.not_valid_before_utc, found.not_valid_after_utc, found.signature_algorithm_oid
+        _ = names(found)
+    except Exception as error:
+        # whatever the parser finds wrong with a stranger's bytes, it is no certificate
+        raise MalformedToken("not an X.509 certificate") from error
     if found.version is not x509.Version.v3:
         raise MalformedToken("certificates are of version 3")
     strong = isinstance(key, (ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)) or (
@@ -99,7 +103,7 @@ def is_self_signed(cert: x509.Certificate) -> bool:
         return False
     try:
         cert.verify_directly_issued_by(cert)
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
         return False
     return True
 

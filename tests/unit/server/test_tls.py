@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
+import random
 import ssl
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,15 @@ from cryogate.domain.errors import Unauthenticated
 from cryogate.outbound.addresses import networks
 from cryogate.server.peers import PeerCertificates
 from cryogate.server.tls import ServerTls
-from cryogate.tokens.certificates import PeerCertificate, names
+from cryogate.tokens.certificates import (
+    Authorities,
+    PeerCertificate,
+    is_self_signed,
+    load,
+    names,
+    require_self_signed,
+)
+from cryogate.tokens.errors import TokenError
 
 PROXIES = networks(["10.0.0.0/24", "fd00::/64"])
 
@@ -83,6 +94,34 @@ def test_what_is_no_certificate_in_a_proxys_header_is_refused(value: bytes) -> N
     twice = [(b"client-cert", b":AAAA:")] * 2
     with pytest.raises(Unauthenticated):
         peers.of(_scope("10.0.0.7", *twice))
+
+
+@pytest.mark.attack("T6")
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_a_bent_certificate_is_refused_and_nothing_else_happens() -> None:
+    ca = authority()
+    sound = [
+        issue("x", "spiffe://a/b", "x.example", "192.0.2.1", issuer=ca, client=True).der,
+        issue("own", client=True).der,
+    ]
+    signed = [load(der).tbs_certificate_bytes for der in sound]
+    believed, dice, now_ms = Authorities(ca.cert_pem), random.Random(6), time.time_ns() // 10**6
+    for _ in range(3000):
+        bent = bytearray(dice.choice(sound))
+        for _ in range(dice.choice((1, 1, 2, 4))):
+            place = dice.randrange(len(bent))
+            bent[place] = dice.choice((0, 1, 255, bent[place] ^ (1 << dice.randrange(8))))
+        peer = PeerCertificate(bytes(bent))
+        if peer.der in sound:
+            continue
+        with contextlib.suppress(TokenError):
+            is_self_signed(load(peer.der))
+        # A signature has more than one spelling, and that alone may differ: what was signed is the
+        # same, and the thumbprint is another.
+        with contextlib.suppress(TokenError):
+            assert require_self_signed(peer.der, now_ms).tbs_certificate_bytes in signed
+        with contextlib.suppress(TokenError):
+            assert believed.verify(peer, now_ms).tbs_certificate_bytes in signed
 
 
 def test_names_in_a_certificate() -> None:
