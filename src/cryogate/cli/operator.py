@@ -88,8 +88,8 @@ def sign_out(settings: Settings, name: str) -> None:
     from cryogate.cli.connect import operator
 
     with operator(settings) as server:
-        server.call("DELETE", *BASE, "operators", name, "sessions")
-    emit(settings, {"operator_id": name}, lambda: say(f"{name} is signed out everywhere"))
+        found = server.call("DELETE", *BASE, "operators", name, "sessions")
+    emit(settings, found, lambda: say(f"{name} is signed out everywhere"))
 
 
 def _tell(settings: Settings, made: Mapping[str, Any]) -> None:

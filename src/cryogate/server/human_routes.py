@@ -132,10 +132,10 @@ class HumanRoutes:
         return reply({"items": [session_view(s) for s in found], "next": None})
 
     async def end_sessions(self, request: Request, operator: Operator) -> Response:
-        """204 once every session of the operator is over."""
-        await self._registry.operator(request.path_params["id"])
-        await self._sessions.end_all(request.path_params["id"], actor(operator), "by an admin")
-        return Response(status_code=204, headers={"cache-control": "no-store"})
+        """The operator, once every session of theirs is over."""
+        found = await self._registry.operator(request.path_params["id"])
+        await self._sessions.end_all(found.operator_id, actor(operator), "by an admin")
+        return reply(operator_view(found))
 
 
 def _shown_once(made: NewPassword) -> dict[str, str]:
