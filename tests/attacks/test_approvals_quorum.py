@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.governance import OWNER, World, hold_of, terms_of, world
@@ -16,9 +18,13 @@ from cryogate.domain.approvals import (
     ReleaseTerms,
     evidence_digest,
 )
+from cryogate.domain.decisions import Allow
 from cryogate.domain.errors import Conflict, Forbidden
+from cryogate.gateway.verdicts import demand_of
 from cryogate.governance.approval_desk import ApprovalDesk
+from cryogate.governance.approval_inbox import ApprovalInbox
 from cryogate.governance.approvals import ApprovalRules, Demand, SqlApprovals
+from cryogate.policies.answer import MalformedAnswer, read_decision
 from cryogate.ports.store import GuardFailed, StoreUnavailable, UnitOfWork
 
 BOB, CAROL, DAVE = "operator:bob", "operator:carol", "operator:dave"
@@ -266,3 +272,67 @@ async def test_a_release_is_one_reading_of_one_job(tmp_path: Path) -> None:
         await w.commit(*w.approvals.use(approval_id, terms, now_ms))
         with pytest.raises(GuardFailed):
             await w.commit(*w.approvals.use(approval_id, terms, now_ms))
+
+
+async def test_policy_can_demand_more_than_the_rules_here(dsn: str | None, tmp_path: Path) -> None:
+    async with world(tmp_path, dsn=dsn) as w:
+        terms, now_ms, two = terms_of(hold_of()), w.clock.now_ms(), Demand(2, "admin")
+        await w.operator("root", roles=["admin"])
+        await w.operator("boss", roles=["admin"])
+        alone = (await w.desk.grant(terms, OWNER, "operator:root")).approval
+        assert await w.approvals.find_approved(terms, now_ms) == alone
+        assert await w.approvals.find_approved(terms, now_ms, two) is None
+        approval_id, statements, events = w.approvals.open(
+            terms, None, OWNER, "", now_ms, requested_by="a1", least=two
+        )
+        await w.store.commit(UnitOfWork(statements, events))
+        with pytest.raises(Forbidden):
+            await w.desk.approve(approval_id, BOB)
+        for actor in ("operator:root", "operator:boss"):
+            await w.desk.approve(approval_id, actor)
+        found = await w.approvals.find_approved(terms, now_ms, two)
+        assert found is not None
+        assert found.approval_id == approval_id
+
+
+@pytest.mark.attack("H5")
+async def test_asking_and_taking_back_again_and_again_is_capped(
+    dsn: str | None, tmp_path: Path
+) -> None:
+    async with world(tmp_path, dsn=dsn) as w:
+        w.approvals = SqlApprovals(w.store, ApprovalRules(max_per_hour=5))
+        inbox = ApprovalInbox(w.store, w.clock)
+
+        async def once(n: int) -> None:
+            approval_id, statements, events = w.approvals.open(
+                terms_of(hold_of(), shots=n + 1), None, OWNER, "", w.clock.now_ms(),
+                requested_by="a1",
+            )  # fmt: skip
+            await w.store.commit(UnitOfWork(statements, events))
+            await inbox.withdraw("a1", "e1", approval_id)
+
+        for n in range(5):
+            await once(n)
+        with pytest.raises(GuardFailed) as failed:
+            await once(9)
+        assert w.approvals.explain(failed.value.guard)[0].limit == "approvals_per_hour"
+        w.clock.advance(s=3601)
+        await once(10)
+
+
+def answered(**extra: Any) -> str:
+    duty = {"kind": "approval", "reason": "dear", **extra}
+    return json.dumps({"allow": True, "reasons": [], "obligations": [duty], "violations": []})
+
+
+@pytest.mark.attack("A3")
+def test_a_demand_of_policys_is_read_strictly() -> None:
+    decision = read_decision(answered(quorum=2, role="admin"), "d")
+    assert isinstance(decision, Allow)
+    assert demand_of(decision) == Demand(2, "admin")
+    plain = read_decision(answered(), "d")
+    assert isinstance(plain, Allow)
+    assert demand_of(plain) == Demand(1, "approver")
+    for bad in ({"quorum": 0}, {"quorum": 10}, {"quorum": "2"}, {"role": "owner"}, {"votes": 1}):
+        with pytest.raises(MalformedAnswer):
+            read_decision(answered(**bad), "d")

@@ -111,6 +111,7 @@ class Approvals(Section, frozen=True, kw_only=True):
 
     expiry_s: Annotated[int, msgspec.Meta(ge=60, le=30 * 86_400)] = 86_400
     pending_per_agent: Positive = 20
+    per_agent_and_hour: Positive = 100
     quorum: Quorum = 1
     role: Role = "approver"
     second_person_cents: Annotated[int, msgspec.Meta(ge=0)] = 0

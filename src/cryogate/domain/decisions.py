@@ -28,10 +28,15 @@ class ObligationKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Obligation:
-    """A condition under which the yes holds, with the policy's reason for it."""
+    """A condition under which the yes holds, with the policy's reason for it.
+
+    Of an approval: how many people must agree, and in which operator role.
+    """
 
     kind: ObligationKind
     reason: str
+    quorum: int = 1
+    role: str = "approver"
 
 
 @dataclass(frozen=True, slots=True)

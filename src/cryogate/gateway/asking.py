@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated
 
 import msgspec
@@ -25,12 +25,13 @@ from cryogate.gateway.case import Case
 from cryogate.gateway.pipeline import Pipeline
 from cryogate.gateway.requests import BackendName, EstimateRequest, ProgramText, Shots
 from cryogate.gateway.standing import number, read_standing, text
-from cryogate.gateway.verdicts import refusal_of, terms_of
-from cryogate.ports.approvals import Approvals
+from cryogate.gateway.verdicts import demand_of, refusal_of, terms_of
+from cryogate.ports.approvals import ONE, Approvals, Demand
 from cryogate.ports.clock import Clock
 from cryogate.ports.provider import Backend
-from cryogate.ports.store import GuardFailed, Store, UnitOfWork
+from cryogate.ports.store import GuardFailed, Row, Store, UnitOfWork
 
+RawDemand = Callable[[Caller, Row], Awaitable[Demand | None]]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
 
@@ -63,12 +64,14 @@ class Asking:
         pipeline: Pipeline,
         approvals: Approvals,
         devices: Callable[[], Mapping[str, Backend]],
+        raw_demand: RawDemand,
     ) -> None:
         self._store = store
         self._clock = clock
         self._pipeline = pipeline
         self._approvals = approvals
         self._devices = devices
+        self._raw_demand = raw_demand
 
     async def job(self, caller: Caller, ask: JobAsk) -> tuple[str, bool]:
         """Ask for a yes to a job on exactly these terms.
@@ -88,14 +91,15 @@ class Asking:
             raise refusal_of(decision)
         if not decision.obliges(ObligationKind.APPROVAL):
             raise Conflict("no_approval_needed", "this job needs no approval: submit it")
-        return await self._open(caller, terms_of(case), reason, now_ms)
+        return await self._open(caller, terms_of(case), reason, now_ms, demand_of(decision))
 
     async def release(self, caller: Caller, ask: ReleaseAsk) -> tuple[str, bool]:
         """Ask for one reading of a job's raw result.
 
         Raises:
             NotFound: absent, or of another agent or experiment; the two look the same (A1).
-            Conflict: the job has no raw result.
+            Conflict: the job has no raw result, or reading it needs no approval.
+            Forbidden: no approval would help.
         """
         reason = require_plain(ask.reason, 1000, "reason")
         row = None
@@ -109,6 +113,9 @@ class Asking:
             raise NotFound("job_not_found", "no such job")
         if row["state"] != JobState.DONE or row["results"] != Release.RAW:
             raise Conflict("no_raw_result", "the job is not done, or ran without the right to raw")
+        least = await self._raw_demand(caller, row)  # (1)
+        if least is None:
+            raise Conflict("no_approval_needed", "this result needs no approval: read it")
         terms = ReleaseTerms(
             agent_id=caller.agent_id,
             experiment_id=caller.grant.experiment_id,
@@ -117,17 +124,18 @@ class Asking:
             backend=text(row, "backend"),
             shots=number(row, "shots"),
         )
-        return await self._open(caller, terms, reason, self._clock.now_ms())
+        return await self._open(caller, terms, reason, self._clock.now_ms(), least)
 
     async def _open(
-        self, caller: Caller, terms: AnyTerms, reason: str, now_ms: int
+        self, caller: Caller, terms: AnyTerms, reason: str, now_ms: int, least: Demand = ONE
     ) -> tuple[str, bool]:
-        for find in (self._approvals.find_waiting, self._approvals.find_approved):
-            found = await find(terms, now_ms)
-            if found is not None:  # (4)
-                return found.approval_id, False
+        found = await self._approvals.find_waiting(terms, now_ms)
+        if found is None:
+            found = await self._approvals.find_approved(terms, now_ms, least)
+        if found is not None:  # (4)
+            return found.approval_id, False
         approval_id, statements, events = self._approvals.open(
-            terms, None, caller.owner, reason, now_ms, requested_by=caller.agent_id
+            terms, None, caller.owner, reason, now_ms, requested_by=caller.agent_id, least=least
         )
         try:
             await self._store.commit(UnitOfWork(statements, events))

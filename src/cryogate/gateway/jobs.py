@@ -30,7 +30,7 @@ from cryogate.gateway.pipeline import Pipeline
 from cryogate.gateway.refusals import JobRefusals
 from cryogate.gateway.requests import EstimateRequest, JobRequest
 from cryogate.gateway.standing import read_standing, text
-from cryogate.gateway.verdicts import refusal_of, terms_of
+from cryogate.gateway.verdicts import demand_of, refusal_of, terms_of
 from cryogate.gateway.views import (
     EstimateView,
     JobPage,
@@ -185,8 +185,8 @@ class JobService:
         events: tuple[Event, ...] = ()
         if decision.obliges(ObligationKind.APPROVAL):
             # (6) a human's yes to exactly these terms, or the job waits for one
-            terms = terms_of(case)
-            approved = await self._approvals.find_approved(terms, now_ms)
+            terms, least = terms_of(case), demand_of(decision)
+            approved = await self._approvals.find_approved(terms, now_ms, least)
             if approved is not None:
                 approval_id = approved.approval_id
                 extra = self._approvals.use(approval_id, terms, now_ms)
@@ -196,7 +196,7 @@ class JobService:
                     o.reason for o in decision.obligations if o.kind is ObligationKind.APPROVAL
                 )
                 approval_id, extra, events = self._approvals.open(
-                    terms, job_id, caller.owner, why, now_ms
+                    terms, job_id, caller.owner, why, now_ms, least=least
                 )
         # (7) one transaction: it fails, and nothing happened
         hold = Hold(

@@ -17,7 +17,8 @@ from cryogate.gateway.caller import Caller
 from cryogate.gateway.case import Standing
 from cryogate.gateway.checks.policy import agent_facts, experiment_facts, grant_facts
 from cryogate.gateway.standing import number, read_standing, text
-from cryogate.ports.approvals import Approvals
+from cryogate.gateway.verdicts import demand_of
+from cryogate.ports.approvals import Approvals, Demand
 from cryogate.ports.audit import rfc3339
 from cryogate.ports.clock import Clock
 from cryogate.ports.policy import PolicyEngine, Question
@@ -71,10 +72,10 @@ class ResultService:
         right, asks, digest, reasons = await self._right(caller, row)
         spend: tuple[Statement, ...] = ()
         approval_id = None
-        if asks and right is Release.RAW:
+        if asks is not None and right is Release.RAW:
             # one human yes to raw is one reading of it; without one there are aggregates
             terms = _terms(row, job_id)
-            approved = await self._approvals.find_approved(terms, now_ms)
+            approved = await self._approvals.find_approved(terms, now_ms, asks)
             if approved is None:
                 right, reasons = Release.AGGREGATES, ("raw_needs_approval", *reasons)
             else:
@@ -91,12 +92,25 @@ class ResultService:
             raise Forbidden("result_withheld", "this job's results are not released to you")
         return _view(job_id, row, right)
 
-    async def _right(self, caller: Caller, row: Row) -> tuple[Release, bool, str, tuple[str, ...]]:
-        """The right, and whether raw needs a human's yes to this very reading."""
+    async def raw_demand(self, caller: Caller, row: Row) -> Demand | None:
+        """Whose yes a raw reading of this result needs; None when it needs none.
+
+        Raises:
+            Forbidden: no yes would help: token, tier, job or experiment give less than raw.
+        """
+        right, asks, _, _ = await self._right(caller, row)
+        if right is not Release.RAW:
+            raise Forbidden("result_withheld", "no approval would make this result raw for you")
+        return asks
+
+    async def _right(
+        self, caller: Caller, row: Row
+    ) -> tuple[Release, Demand | None, str, tuple[str, ...]]:
+        """The right, and whose yes to this very reading raw needs, if any."""
         standing = await read_standing(self._store, caller, None)
         decision = await self._policy.decide(_question(caller, standing, self._now()))
         if not isinstance(decision, Allow):
-            return Release.NONE, False, decision.policy_digest, decision.reasons
+            return Release.NONE, None, decision.policy_digest, decision.reasons
         # rights only ever meet: the job's terms, the token's, the experiment's and policy's
         right = Release(text(row, "results"))
         right = right.narrowed(caller.grant.results).narrowed(Release(text(row, "release")))
@@ -104,7 +118,7 @@ class ResultService:
             right = right.narrowed(Release.AGGREGATES)
         if decision.obliges(ObligationKind.NO_RESULTS):
             right = Release.NONE
-        asks = decision.obliges(ObligationKind.APPROVAL)
+        asks = demand_of(decision) if decision.obliges(ObligationKind.APPROVAL) else None
         return right, asks, decision.policy_digest, decision.reasons
 
     def _now(self) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from cryogate.domain.approvals import Terms
-from cryogate.domain.decisions import Decision, Deny
+from cryogate.domain.decisions import Allow, Decision, Deny, ObligationKind
 from cryogate.domain.errors import Forbidden
 from cryogate.gateway.case import Case, known
+from cryogate.ports.approvals import ONE, Demand
 
 
 def terms_of(case: Case) -> Terms:
@@ -31,3 +32,12 @@ def refusal_of(decision: Decision) -> Forbidden:
     else:
         detail = "policy does not allow this: " + (", ".join(reasons) or "no reason given")
     return Forbidden("not_allowed", detail, violations)
+
+
+def demand_of(decision: Allow) -> Demand:
+    """Who must agree, as far as policy says: all its approval obligations at once."""
+    demand = ONE
+    for duty in decision.obligations:
+        if duty.kind is ObligationKind.APPROVAL:
+            demand = demand.and_(Demand(duty.quorum, duty.role))
+    return demand

@@ -33,14 +33,6 @@ _TERMS: Mapping[str, msgspec.json.Decoder[Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
-    """Who must say yes: how many people, each with this operator role."""
-
-    quorum: int = 1
-    role: str = "approver"
-
-
-@dataclass(frozen=True, slots=True)
 class ApprovalRecord:
     """An approval as operators see it: with the agent's owner and the decision's note.
 

@@ -29,18 +29,17 @@ from cryogate.governance.approval_rows import (
     MAX_EVIDENCE,
     MAX_REASON,
     ApprovalRecord,
-    Demand,
     approval_columns,
     approval_event,
     record,
 )
-from cryogate.ports.approvals import Approval, Approvals
+from cryogate.ports.approvals import ONE, Approval, Approvals, Demand
 from cryogate.ports.store import ReadStore, SqlValue, Statement
 
 __all__ = ["DAY_MS", "ApprovalRecord", "ApprovalRules", "Demand", "SqlApprovals", "record"]
 
-ONE = Demand()
-AGENT, CAP, TERMS = "approval.agent", "approval.cap", "approval.terms"
+AGENT, CAP, RATE, TERMS = "approval.agent", "approval.cap", "approval.rate", "approval.terms"
+HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,7 @@ class ApprovalRules:
     ttl_ms: int = DAY_MS
     prompt_after_ms: int = DAY_MS // 6
     max_pending: int = 20
+    max_per_hour: int = 100
     job: Demand = ONE
     second_person_cents: int | None = None
     release: Demand = ONE
@@ -77,20 +77,28 @@ class ApprovalRules:
 class SqlApprovals(Approvals):
     """Approvals as the gateway opens, finds and uses them.
 
-    At most ``rules.max_pending`` requests of one agent wait at a time (H5).
+    At most ``rules.max_pending`` requests of one agent wait at a time, and at most
+    ``rules.max_per_hour`` are made within an hour (H5).
     """
 
     def __init__(self, store: ReadStore, rules: ApprovalRules | None = None) -> None:
         self._store = store
         self._rules = rules or ApprovalRules()
 
-    async def find_approved(self, terms: AnyTerms, now_ms: int) -> Approval | None:
-        """An approved, unused, unexpired approval of exactly these terms.
+    async def find_approved(
+        self, terms: AnyTerms, now_ms: int, least: Demand = ONE
+    ) -> Approval | None:
+        """An approved, unused, unexpired approval of exactly these terms, by ``least`` at least.
 
         Raises:
             StoreUnavailable: the database did not answer.
         """
-        params: dict[str, SqlValue] = {"terms_digest": terms.digest(), "now_ms": now_ms}
+        params: dict[str, SqlValue] = {
+            "terms_digest": terms.digest(),
+            "now_ms": now_ms,
+            "quorum": least.quorum,
+            "role": least.role,
+        }
         row = await self._store.fetch_one("find_approved", params)
         return None if row is None else record(row).approval
 
@@ -114,15 +122,18 @@ class SqlApprovals(Approvals):
         *,
         evidence: str = "{}",
         requested_by: str | None = None,
+        least: Demand = ONE,
     ) -> tuple[str, tuple[Statement, ...], tuple[Event, ...]]:
-        """A new pending approval. Guards: `AGENT` (gone or inactive), `CAP` (too many wait).
+        """A new pending approval. Guards: `AGENT` (gone or inactive), `CAP` (too many wait),
+        `RATE` (too many within an hour, decided or taken back or not: H5).
 
         ``requested_by`` names the agent that asks by itself; None when policy demands it.
+        ``least`` is what policy demands beyond the rules here.
         ``evidence`` is JSON that approvers are shown; that of a promotion is part of its terms.
         """
         if len(evidence) > MAX_EVIDENCE:
             raise ValueError("evidence is too long")
-        demand = self._rules.demand(terms)
+        demand = self._rules.demand(terms).and_(least)
         approval = Approval(
             approval_id=new_id(APPROVAL),
             state=ApprovalState.PENDING,
@@ -141,6 +152,15 @@ class SqlApprovals(Approvals):
         statements = (
             # The lock on the agent's row makes the count below exact under concurrency (H5).
             Statement("lock_approving_agent", {"agent_id": terms.agent_id}, guard=AGENT),
+            Statement(
+                "approval_rate",
+                {
+                    "agent_id": terms.agent_id,
+                    "after_ms": now_ms - HOUR_MS,
+                    "cap": self._rules.max_per_hour,
+                },
+                guard=RATE,
+            ),
             Statement(
                 "open_approval",
                 {**columns, "job_id": job_id, "cap": self._rules.max_pending},
@@ -165,6 +185,10 @@ class SqlApprovals(Approvals):
             cap = self._rules.max_pending
             hint = "wait for a decision, or cancel a parked job or withdraw a request"
             return (Violation("max_pending_approvals", cap, cap + 1, hint),)
+        if guard == RATE:
+            cap = self._rules.max_per_hour
+            hint = "every request costs somebody's attention: ask for less, more seldom"
+            return (Violation("approvals_per_hour", cap, cap + 1, hint),)
         if guard == AGENT:
             return (Violation("agent", "active", "inactive", "ask the owner or an operator"),)
         if guard == TERMS:

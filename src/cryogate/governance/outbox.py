@@ -42,7 +42,7 @@ MAX_ATTEMPTS = 14
 LEASE_MS = 60_000
 KEEP_MS = 30 * 24 * 3600 * 1000
 _FIRST_WAIT_MS, _LONGEST_WAIT_MS = 5_000, 3_600_000
-_QUIET_MS = 3_600_000
+_QUIET_MS = _PRUNE_MS = 3_600_000
 _BATCH, _AT_ONCE, _SPAN = 100, 20, 5_000
 
 
@@ -58,6 +58,7 @@ class Outbox:
         if len(self._channels) != len(channels):
             raise ValueError("two channels have one name")
         self._console = console
+        self._prune_ms = 0
 
     async def run(self, interval_s: float = 1.0) -> None:
         """Follow and deliver until cancelled."""
@@ -128,7 +129,8 @@ class Outbox:
         now_ms = self._clock.now_ms()
         rows = await self._store.fetch("outbox_due", {"now_ms": now_ms, "limit": _AT_ONCE})
         await asyncio.gather(*(self._deliver(row) for row in rows))
-        if not rows:
+        if not rows and now_ms >= self._prune_ms:
+            self._prune_ms = now_ms + _PRUNE_MS
             await self._commit(
                 Statement("outbox_prune", {"before_ms": now_ms - KEEP_MS}, rows=None)
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -28,6 +28,8 @@ class MalformedAnswer(ValueError):
 class _Obligation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: ObligationKind
     reason: _Reason
+    quorum: Annotated[int, msgspec.Meta(ge=1, le=9)] = 1
+    role: Literal["approver", "admin"] = "approver"
 
 
 class _Violation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,7 +67,7 @@ def read_decision(text: str | bytes, digest: str) -> Decision:
         return Deny(found.reasons or ("denied",), violations, digest)
     if violations:
         raise MalformedAnswer("a yes with violations")
-    obligations = tuple(Obligation(o.kind, o.reason) for o in found.obligations)
+    obligations = tuple(Obligation(o.kind, o.reason, o.quorum, o.role) for o in found.obligations)
     return Allow(obligations, found.reasons, digest)
 
 

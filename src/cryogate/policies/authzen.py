@@ -7,7 +7,7 @@ change: the two directions are inverse, so a question means the same on both way
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -141,6 +141,8 @@ def of_decision(decision: Decision) -> Object:
 class _Duty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: ObligationKind
     reason: str = ""
+    quorum: Annotated[int, msgspec.Meta(ge=1, le=9)] = 1
+    role: Literal["approver", "admin"] = "approver"
 
 
 class _Told(msgspec.Struct, frozen=True):
@@ -179,7 +181,10 @@ def read_answer(data: bytes, digest: str) -> Decision:
     reasons = tuple(reason[:512] for reason in told.reasons[:100])
     if found.decision is not True:
         return Deny(reasons or ("denied",), _violations(told), named if plain else digest)
-    duties = tuple(Obligation(duty.kind, duty.reason[:512]) for duty in told.obligations)
+    duties = tuple(
+        Obligation(duty.kind, duty.reason[:512], duty.quorum, duty.role)
+        for duty in told.obligations
+    )
     return Allow(duties, reasons, named if plain else digest)
 
 

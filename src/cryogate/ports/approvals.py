@@ -12,6 +12,22 @@ from cryogate.ports.store import Statement
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """Who must say yes: how many people, each with this operator role."""
+
+    quorum: int = 1
+    role: str = "approver"
+
+    def and_(self, other: Demand) -> Demand:
+        """What satisfies both: the larger number, and ``admin``, who is an approver too."""
+        role = "admin" if "admin" in (self.role, other.role) else self.role
+        return Demand(max(self.quorum, other.quorum), role)
+
+
+ONE = Demand()
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
     """A request for a human decision, and the decision once there is one.
 
@@ -45,8 +61,10 @@ class Approvals(ABC):
         """A request for exactly these terms, without a job of its own, that is not decided."""
 
     @abstractmethod
-    async def find_approved(self, terms: AnyTerms, now_ms: int) -> Approval | None:
-        """An approved, unused, unexpired approval of exactly these terms."""
+    async def find_approved(
+        self, terms: AnyTerms, now_ms: int, least: Demand = ONE
+    ) -> Approval | None:
+        """An approved, unused, unexpired approval of exactly these terms, by ``least`` at least."""
 
     @abstractmethod
     def open(
@@ -59,6 +77,7 @@ class Approvals(ABC):
         *,
         evidence: str = "{}",
         requested_by: str | None = None,
+        least: Demand = ONE,
     ) -> tuple[str, tuple[Statement, ...], tuple[Event, ...]]:
         """A new pending approval: its id, and what must commit (with the parked job, if any)."""
 

@@ -103,6 +103,7 @@ def approval_rules(config: Approvals, notify: Notify) -> ApprovalRules:
         ttl_ms=config.expiry_s * 1000,
         prompt_after_ms=notify.remind_s * 1000,
         max_pending=config.pending_per_agent,
+        max_per_hour=config.per_agent_and_hour,
         job=Demand(config.quorum, config.role),
         second_person_cents=config.second_person_cents or None,
         release=Demand(config.release_quorum, config.release_role),

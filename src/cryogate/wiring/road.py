@@ -100,6 +100,7 @@ class Road:
             accepted=self.dispatcher.poke,
             refusals=JobRefusals(store, ground.denials),
         )
+        results = ResultService(store, clock, ground.policy, governance.approvals)
         self._approval_routes = ApprovalRoutes(
             inbox=ApprovalInbox(store, clock),
             asking=Asking(
@@ -108,6 +109,7 @@ class Road:
                 pipeline=pipeline,
                 approvals=governance.approvals,
                 devices=lambda: ground.devices,
+                raw_demand=results.raw_demand,
             ),
             cancel=self.dispatcher.cancel,
             changes=changes,
@@ -121,7 +123,7 @@ class Road:
         self._agent_routes = AgentRoutes(
             jobs=jobs,
             sessions=SessionService(store, clock, ground.policy),
-            results=ResultService(store, clock, ground.policy, governance.approvals),
+            results=results,
             cancel=self.dispatcher.cancel,
             changes=changes,
             devices=lambda: ground.devices,

@@ -3,6 +3,12 @@
 -- name: lock_approving_agent
 UPDATE agents SET active = active WHERE agent_id = :agent_id AND active = 1
 
+-- name: approval_rate
+UPDATE agents SET active = active
+WHERE agent_id = :agent_id
+  AND (SELECT count(*) FROM approvals WHERE agent_id = :agent_id AND requested_ms > :after_ms)
+      < CAST(:cap AS BIGINT)
+
 -- name: open_approval
 INSERT INTO approvals (approval_id, state, terms, terms_digest, agent_id, owner, experiment_id,
                        job_id, reason, requested_ms, expires_ms, kind, quorum, approver_role,
@@ -32,6 +38,7 @@ SELECT approval_id, state, terms, terms_digest, owner, job_id, reason, requested
        COALESCE(evidence, '{}') AS evidence, version
 FROM approvals
 WHERE terms_digest = :terms_digest AND state = 'approved' AND expires_ms > :now_ms
+  AND quorum >= :quorum AND (approver_role = :role OR CAST(:role AS TEXT) = 'approver')
   AND quorum <= (
     SELECT count(DISTINCT v.person) FROM approval_votes v
     JOIN operators o ON o.operator_id = v.operator_id
