@@ -18,7 +18,7 @@ from cryogate.ports.clock import Clock
 from cryogate.ports.keys import TokenSigner
 from cryogate.ports.revocations import RevocationView, Subject
 from cryogate.ports.store import AlreadyExists, Store, UnitOfWork
-from cryogate.tokens.access import AccessTokenVerifier
+from cryogate.tokens.access import AccessTokenVerifier, VerifiedToken
 from cryogate.tokens.certificates import PeerCertificate
 from cryogate.tokens.claims import ExpParams, actor_claim
 
@@ -28,6 +28,7 @@ _FORM: Final = frozenset(
 _TOKEN_FORM: Final = frozenset({"token", "token_type_hint"})
 TYPE: Final = "token-introspection+jwt"
 MEDIA_TYPE: Final = "application/token-introspection+jwt"
+_MAX_SAID: Final = 4096
 _INACTIVE: Final = {"active": False}
 
 
@@ -48,10 +49,11 @@ class Introspection:
         self._store, self._clients = store, clients
         self._verifiers, self._view = verifiers, view
         self._signer, self._clock, self._issuer = signer, clock, issuer
+        self._said: dict[str, dict[str, object]] = {}
 
     async def introspect(
         self, form: Mapping[str, str], endpoint: str, peer: PeerCertificate | None = None
-    ) -> tuple[str, dict[str, object]]:
+    ) -> tuple[str, Mapping[str, object]]:
         """Who asked, and the introspection response.
 
         Raises:
@@ -67,11 +69,11 @@ class Introspection:
         except AlreadyExists:
             raise invalid_client("the assertion was used before") from None
         if not client.active:
-            return client.client_id, dict(_INACTIVE)
+            return client.client_id, _INACTIVE
         whose = None if client.operator is not None else client.client_id
         return client.client_id, self._answer(form["token"], whose)
 
-    def look(self, form: Mapping[str, str]) -> dict[str, object]:
+    def look(self, form: Mapping[str, str]) -> Mapping[str, object]:
         """The introspection response for an operator that has proven itself already.
 
         Raises:
@@ -97,10 +99,19 @@ class Introspection:
         }
         return await self._signer.sign({"typ": TYPE}, msgspec.json.encode(claims))
 
-    def _answer(self, text: str, whose: str | None) -> dict[str, object]:
+    def _answer(self, text: str, whose: str | None) -> Mapping[str, object]:
         token = own_token(self._verifiers, text, whose)
         if token is None or self._view.revoked(Subject.of(token)) is not None:
-            return dict(_INACTIVE)
+            return _INACTIVE
+        # What is said of a token does not change while it is good, which is asked every time.
+        known = self._said.get(token.ath)
+        if known is None:
+            if len(self._said) >= _MAX_SAID:
+                del self._said[next(iter(self._said))]
+            known = self._said[token.ath] = self._document(token)
+        return known
+
+    def _document(self, token: VerifiedToken) -> dict[str, object]:
         document: dict[str, object] = {
             "active": True,
             "sub": token.subject,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pytest
 from tests.support.broker import ISSUER, World
@@ -18,7 +19,7 @@ from cryogate.tokens.keys import generate, load_public
 ENDPOINT = ISSUER + "/oauth2/introspect"
 
 
-async def _ask(world: World, token: str, assertion: str | None = None) -> dict[str, object]:
+async def _ask(world: World, token: str, assertion: str | None = None) -> Mapping[str, object]:
     form = {
         "token": token,
         "client_assertion_type": ASSERTION_TYPE,
