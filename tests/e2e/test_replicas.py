@@ -68,7 +68,7 @@ def test_a_sub_agent_works_anywhere_until_its_parent_is_revoked(found: Cluster) 
         operator.call("PATCH", "admin", "v1", "experiments", "exp-2",
                       body={"allowed_agents": ["lead", "helper"]})  # fmt: skip
     with Client(found.url, "lead", lead, "exp-2") as client:
-        consent = helper.consent(found.url, time.time_ns() // 10**6)
+        consent = helper.consent(found.url)
         token = client.delegate(consent, max_shots=10, max_total_shots=20)
     with Client(found.url, "helper", helper, "exp-2") as sub:
         sub.adopt(token)

@@ -35,8 +35,8 @@ from cryogate.tokens.access import AccessTokenVerifier, VerifiedToken
 from cryogate.tokens.certificates import PeerCertificate
 from cryogate.tokens.errors import TokenError
 
-# A key that was compromised is never good again.
-FOREVER_MS: Final = 2**53 - 1
+# A key that was compromised is never good again. The last moment that RFC 3339 can write.
+FOREVER_MS: Final = 253_402_300_799_999
 MAX_REASON: Final = 1000
 # These end what was issued up to their time; the others name what is dead for good.
 _COVERING: Final = frozenset(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,15 +66,14 @@ class Identity:
         """A client assertion (RFC 7523 section 2.2), good once and for a minute."""
         return make_assertion(self._key, self._client_id, audience, now=now_ms // 1000)
 
-    def consent(self, audience: str, now_ms: int) -> str:
+    def consent(self, audience: str, now_ms: int | None = None) -> str:
         """An actor token (RFC 8693): this agent's consent to act for whoever it hands this to.
 
-        Good once and for a minute. It authenticates nobody, and what it leads to works only with
-        this identity's key.
+        ``audience`` is the server's URL. Good once and for a minute from ``now_ms``, which is now
+        unless given. It authenticates nobody, and what it leads to works only with this key.
         """
-        return make_assertion(
-            self._key, self._client_id, audience, now=now_ms // 1000, typ=ACTOR_TYPE
-        )
+        now_s = time.time_ns() // 10**9 if now_ms is None else now_ms // 1000
+        return make_assertion(self._key, self._client_id, audience, now=now_s, typ=ACTOR_TYPE)
 
     def grant(self, audience: str, now_ms: int) -> Mapping[str, str]:
         """A token request by ``private_key_jwt``."""
