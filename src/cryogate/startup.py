@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from cryogate.domain.secrets import Secret
 from cryogate.policies import shipped_bundle
 from cryogate.policies.local_key import open_signer
 from cryogate.server.connections import ConnectionLimits, Watch
-from cryogate.server.tls import with_certificates
+from cryogate.server.tls import event_loop, with_certificates
 from cryogate.tokens.keys import generate
 from cryogate.wiring import Deployment
 from cryogate.wiring.vault import rekey
@@ -57,7 +58,9 @@ def run_up(
         signal.signal(number, lambda *_: None)
     listener = _listen(config)
     try:
-        with asyncio.Runner(loop_factory=_loop) as runner:
+        with asyncio.Runner(
+            loop_factory=partial(event_loop, config.server.header_timeout_s)
+        ) as runner:
             runner.run(_serve(config, listener))
     finally:
         listener.close()
@@ -134,12 +137,6 @@ def _connection_limits(config: Config) -> ConnectionLimits:
         # a little more than the application reads, so that its own 413 comes first
         max_body_bytes=2 * server.max_body_bytes,
     )
-
-
-def _loop() -> asyncio.AbstractEventLoop:
-    import uvloop
-
-    return uvloop.new_event_loop()
 
 
 async def _serve(config: Config, listener: socket.socket) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import ssl
 import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
@@ -68,7 +69,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with server(
         folder / "state", ca_file, SERVER_TLS_CERT=str(cert), SERVER_TLS_KEY=str(key),
         SERVER_CLIENT_CA=str(client_file), SERVER_CLIENT_CERTS="optional",
-        SERVER_PROXIES=f"{PROXY}/32",
+        SERVER_PROXIES=f"{PROXY}/32", SERVER_HEADER_TIMEOUT_S="5",
     ) as made:  # fmt: skip
         assert made.url.startswith("https://")
         for name in ("blue", "green", "self", "other"):
@@ -233,6 +234,13 @@ def test_a_server_that_cannot_be_verified_is_not_spoken_to(world: World) -> None
     key = Identity.generate("keyed")
     with Client(world.server.url, "keyed", key, "exp") as client, pytest.raises(Unavailable):
         client.backends()
+
+
+@pytest.mark.attack("P1")
+def test_a_handshake_that_does_not_come_is_not_waited_for(world: World) -> None:
+    port = urlsplit(world.server.url).port
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
+        assert silent.recv(1) == b""  # the server hung up
 
 
 def test_metadata_says_what_is_served(world: World) -> None:

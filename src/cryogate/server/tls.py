@@ -119,3 +119,20 @@ def _sent_along(connection: Any) -> tuple[bytes, ...]:
     # Since Python 3.13. Before, intermediates belong into the file of authorities.
     chain = getattr(connection, "get_unverified_chain", None)
     return () if chain is None else tuple(chain()[1:])
+
+
+def event_loop(handshake_s: float) -> asyncio.AbstractEventLoop:
+    """uvloop whose listeners give up a TLS handshake after ``handshake_s`` seconds (P1).
+
+    A connection is watched from its handshake on; before it, only this bounds how long somebody
+    may hold a descriptor. asyncio's own bound is a minute, and uvicorn has no setting for it.
+    """
+    import uvloop
+
+    class Loop(uvloop.Loop):
+        async def create_server(self, *args: Any, **kwargs: Any) -> Any:
+            if kwargs.get("ssl") is not None:
+                kwargs.setdefault("ssl_handshake_timeout", handshake_s)
+            return await super().create_server(*args, **kwargs)
+
+    return Loop()

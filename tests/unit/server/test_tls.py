@@ -64,6 +64,35 @@ async def test_a_replaced_certificate_is_served_without_a_restart(tmp_path: Path
     assert await _served(tls, ca) == second.cert.serial_number
 
 
+async def test_a_required_certificate_is_required(tmp_path: Path) -> None:
+    ca, clients = authority(), authority("Clients")
+    cert, key = issue("127.0.0.1", "127.0.0.1", issuer=ca).write(tmp_path, "server")
+    (tmp_path / "clients.pem").write_bytes(clients.cert_pem)
+    tls = ServerTls(
+        str(cert), str(key), client_certs="required", client_ca=str(tmp_path / "clients.pem")
+    )
+    shown: list[bytes | None] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        shown.append(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+        writer.write(b"x")
+        writer.close()
+
+    mine = issue("agent", issuer=clients, client=True)
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=tls.context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        for made in (mine, None, issue("agent", client=True)):
+            context = ssl.create_default_context(cadata=ca.cert_pem.decode())
+            if made is not None:
+                context.load_cert_chain(*made.write(tmp_path, "client"))
+            with contextlib.suppress(ssl.SSLError, ConnectionError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+                assert await reader.read() in (b"x", b"")
+                writer.close()
+    assert shown == [mine.der]
+
+
 def _scope(host: str, *headers: tuple[bytes, bytes], own: object = None) -> dict[str, Any]:
     extensions: Mapping[str, Any] = {"tls": {"cryogate.client_cert": own}}
     return {"client": (host, 1), "headers": list(headers), "extensions": extensions}
