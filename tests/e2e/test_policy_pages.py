@@ -68,7 +68,7 @@ def test_the_page_about_replaying_does_what_it_says(server: Live) -> None:
     told = [text for _, text in server.page(DOCS / "policy-replay.md")]
     changed = [line for line in told[6].splitlines() if "then-bot" in line]
     assert any("job:submit" in line and "900" in line and "deny" in line for line in changed)
-    assert "0 of " in told[7]
+    assert "0 of " in told[8]
 
 
 def test_the_page_about_suggesting_does_what_it_says(server: Live) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,7 @@ def new(settings: Settings, bundle: Path, kit: str, version: int) -> None:
     files = assemble(kit, version)
     if bundle.exists():
         raise click.UsageError(f"{bundle} is there already")
-    for name, content in files.items():
-        path = bundle / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    _write(bundle, files)
     document = {"bundle": str(bundle), "kit": kit, "version": version, "files": len(files)}
     emit(settings, document, lambda: say(f"wrote {bundle}; next: cryogate policy test {bundle}"))
 
@@ -100,6 +98,23 @@ def history(settings: Settings) -> None:
 
 
 @click.argument("bundle", type=_DIRECTORY)
+def pull(settings: Settings, bundle: Path) -> None:
+    """Write the bundle in force into the new directory BUNDLE."""
+    from cryogate.cli.connect import operator
+    from cryogate.policies import Bundle
+
+    if bundle.exists():
+        raise click.UsageError(f"{bundle} is there already")
+    with operator(settings) as server:
+        found = server.call("GET", *BASE, "policies", "bundle")
+    # checked before a path of it is used: a name cannot lead out of the directory
+    loaded = Bundle.of({name: text.encode() for name, text in found["files"].items()})
+    _write(bundle, loaded.files)
+    document = {"bundle": str(bundle), "version": loaded.version, "digest": loaded.digest}
+    emit(settings, document, lambda: say(f"wrote {bundle}, version {loaded.version}"))
+
+
+@click.argument("bundle", type=_DIRECTORY)
 @click.argument("archive", type=click.Path(path_type=Path, dir_okay=False))
 def pack(settings: Settings, bundle: Path, archive: Path) -> None:
     """Write BUNDLE as ARCHIVE (.tar.gz), as an OPA server loads and verifies it."""
@@ -130,6 +145,13 @@ def key_(settings: Settings) -> None:
     emit(settings, document, lambda: say(pem.rstrip()))
 
 
+def _write(directory: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
 def register(group: click.Group) -> None:
     """Add the commands to ``cryogate policy``."""
     for name, body, speaks in (
@@ -138,6 +160,7 @@ def register(group: click.Group) -> None:
         ("activate", activate, As.OPERATOR),
         ("rollback", rollback, As.OPERATOR),
         ("history", history, As.OPERATOR),
+        ("pull", pull, As.OPERATOR),
         ("pack", pack, As.NOBODY),
         ("key", key_, As.NOBODY),
     ):

@@ -25,7 +25,7 @@ _BATCH = 500
 class _Reply(msgspec.Struct, frozen=True):
     invalid: str | None = None
     tests: tuple[TestResult, ...] = ()
-    answers: tuple[tuple[str | None, str | None], ...] = ()
+    answers: tuple[str | None, ...] = ()
 
 
 class Rehearsal:
@@ -58,7 +58,7 @@ class Rehearsal:
         for first in range(0, len(questions), _BATCH):
             batch = [json.loads(encode_question(q)) for q in questions[first : first + _BATCH]]
             reply = await self._call(bundle.files, batch)
-            decisions += [_decision(answer, bundle.digest) for answer, _ in reply.answers]
+            decisions += [_decision(answer, bundle.digest) for answer in reply.answers]
         if len(decisions) != len(questions):
             raise BundleInvalid("the bundle's worker did not answer every question")
         return decisions

@@ -12,7 +12,7 @@ from typing import Any
 
 from cryogate.policies.answer import MalformedAnswer, read_decision
 from cryogate.policies.bundle_files import Bundle, BundleInvalid
-from cryogate.policies.regorus import CAPS, DECISION, make_engine
+from cryogate.policies.regorus import DECISION, make_engine
 from cryogate.policies.samples import LARGE, NEVER
 from cryogate.policies.testing import run_bundle_tests
 
@@ -68,8 +68,7 @@ def _ask(bundle: Bundle, questions: list[Any]) -> dict[str, Any]:
     answers = []
     for question in questions:
         decision, _ = _answer(engine, question, DECISION)
-        caps, _ = _answer(engine, question, CAPS)
-        answers.append([decision, caps])
+        answers.append(decision)
     return {"answers": answers}
 
 

@@ -71,6 +71,7 @@ class PolicyRoutes:
         return (
             ForOperators("GET", base, look, self.show),
             ForOperators("GET", f"{base}/history", look, self.history),
+            ForOperators("GET", f"{base}/bundle", look, self.bundle),
             ForOperators("POST", f"{base}/evaluate", look, self.evaluate),
             ForOperators("POST", f"{base}/activate", (), self.activate),
             ForOperators("POST", f"{base}/rollback", (), self.rollback),
@@ -85,6 +86,13 @@ class PolicyRoutes:
         query(request)
         items = [_activation(row) for row in await self._desk.history()]
         return reply({"items": items, "next": None})
+
+    async def bundle(self, request: Request, operator: Operator) -> Response:
+        """The files of the bundle in force, as they were signed."""
+        query(request)
+        found = await self._desk.bundle()
+        files = {name: content.decode() for name, content in found.files.items()}
+        return reply({**_in_force(found), "files": files})
 
     async def evaluate(self, request: Request, operator: Operator) -> Response:
         """What the policy in force says to a question, without anything happening."""
