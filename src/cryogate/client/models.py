@@ -67,6 +67,11 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     formula: str | None = None
     price_source: str | None = None
     price_as_of: str | None = None
+    price_age_days: int | None = None
+    price_stale: bool | None = None
+    price_cents: int | None = None
+    price_currency: str | None = None
+    conversion: str | None = None
     decision: str = "deny"
     reasons: tuple[str, ...] = ()
     violations: tuple[Broken, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from cryogate.domain.experiments import Release
@@ -89,3 +90,20 @@ def test_memory_is_kept_only_for_a_reader_of_raw_results(right: Release) -> None
 def test_vendor_text_is_cut_to_what_cannot_act() -> None:
     assert printable("a\x1b[31m\u202eb") == "a?[31m?b"
     assert len(printable("x" * 10_000)) == 256
+
+
+@pytest.mark.attack("B4")
+def test_a_bill_in_another_currency_than_the_price_is_charged_at_the_bound() -> None:
+    assert charge(job(), 5, "EUR") == Charge(
+        100, "budget.bound_charged", "vendor_cost_other_currency"
+    )
+    assert charge(job(), 5, "USD") == Charge(5)
+
+
+@pytest.mark.attack("B4")
+def test_a_bill_is_converted_at_the_rate_of_its_bound() -> None:
+    priced = msgspec.structs.replace(job(bound=92), price_currency="HQC", rate="23/25")
+    assert charge(priced, 50) == Charge(46)
+    assert charge(priced, 51, "HQC") == Charge(47)
+    assert charge(priced, 101) == Charge(93, "budget.overrun", "vendor_cost_above_bound")
+    assert charge(priced, 50, "USD").flag == "budget.bound_charged"
