@@ -164,6 +164,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         config,
         base_url,
         password,
+        deployment.drain,
     )
     _settle_memory()
     try:
@@ -235,9 +236,16 @@ class _Server(uvicorn.Server):
         config: Config,
         base_url: str,
         password: Secret | None,
+        drain: Callable[[], None],
     ) -> None:
         super().__init__(uvicorn_config)
         self._ours, self._base_url, self._password = config, base_url, password
+        self._drain = drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See `uvicorn.Server.shutdown`. It waits for answers, so streams are ended first."""
+        self._drain()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """See `uvicorn.Server.startup`."""

@@ -183,3 +183,19 @@ def test_a_raw_result_is_read_once_after_a_yes(world: Running) -> None:
         "POST", "/v1/approvals", {"kind": "release", "job_id": "job_x", "reason": "to fit"}
     )
     assert unknown.status_code == 404
+
+
+def test_an_open_stream_does_not_keep_the_server_from_stopping(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    begun, got = threading.Event(), list[Any]()
+    with running(tmp_path_factory.mktemp("stop")) as server:
+        agent = server.agent()
+        path = f"/v1/approvals/{ask(agent)['approval_id']}/events"
+        reader = threading.Thread(target=lambda: got.extend(events_of(agent, path, begun)))
+        reader.start()
+        assert begun.wait(20)
+        # leaving this block sends SIGTERM and waits at most 30 seconds, a tenth of a stream's life
+    reader.join(timeout=10)
+    assert not reader.is_alive()
+    assert [name for name, _ in got] == ["approval"]

@@ -113,6 +113,7 @@ def running(folder: Path, settings: str = "") -> Iterator[Running]:
             command, env={**env, "CRYOGATE_STATE_DIR": str(state)}, stdout=log, stderr=log
         ) as server,
     ):
+        made: Running | None = None
         try:
             deadline = time.monotonic() + 60
             while not (state / "server.json").exists():
@@ -121,7 +122,8 @@ def running(folder: Path, settings: str = "") -> Iterator[Running]:
                 time.sleep(0.05)
             made = Running(state)
             yield made
-            made.close()
         finally:
             server.send_signal(signal.SIGTERM)
             assert server.wait(timeout=30) == 0
+            if made is not None:
+                made.close()

@@ -58,6 +58,7 @@ class ApprovalRoutes:
         self._clock = clock
         self._max_body = max_body
         self._streams: Counter[str] = Counter()
+        self._draining = False
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What an agent may do about approvals."""
@@ -68,6 +69,10 @@ class ApprovalRoutes:
             ForAgents("GET", "/v1/approvals/{id}/events", self.follow),
             ForAgents("POST", "/v1/approvals/{id}/withdraw", self.withdraw),
         )
+
+    def drain(self) -> None:
+        """End every stream within a second, and begin no more; clients follow on elsewhere."""
+        self._draining = True
 
     async def list(self, request: Request, caller: Caller) -> Response:
         """The caller's requests, newest first."""
@@ -126,7 +131,7 @@ class ApprovalRoutes:
         end = beat = time.monotonic()
         end += _STREAM_S
         with self._changes.watch(approval_id) as watch:
-            while time.monotonic() < end:
+            while time.monotonic() < end and not self._draining:
                 if not self._alive(caller):
                     yield b"event: gone\ndata: {}\n\n"
                     return

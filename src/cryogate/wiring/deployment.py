@@ -187,6 +187,10 @@ class Deployment:
         task.add_done_callback(_tell)
         self._tasks.append(task)
 
+    def drain(self) -> None:
+        """End what would otherwise go on for minutes: the process is about to stop."""
+        self.road.approval_routes.drain()
+
     async def close(self) -> None:
         """Stop in the other order: no new dispatch, then the log's last head, then the store."""
         await self.road.dispatcher.close()

@@ -101,7 +101,7 @@ class Road:
             refusals=JobRefusals(store, ground.denials),
         )
         results = ResultService(store, clock, ground.policy, governance.approvals)
-        self._approval_routes = ApprovalRoutes(
+        self.approval_routes = ApprovalRoutes(
             inbox=ApprovalInbox(store, clock),
             asking=Asking(
                 store=store,
@@ -134,7 +134,7 @@ class Road:
         """What agents call, hot ones first, and what operators ask about circuits."""
         return (
             *self._agent_routes.endpoints(),
-            *self._approval_routes.endpoints(),
+            *self.approval_routes.endpoints(),
             *self._likeness_routes.endpoints(),
         )
 
