@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -9,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.circuits.support import HEADER, qasm2, random_source, random_statements, source_of
 
-from cryogate.circuits import CircuitError, Format, Program, parse_flat
+from cryogate.circuits import CircuitError, Format, Operation, Program, parse_flat
 from cryogate.circuits.assemble import CONDITIONAL
+from cryogate.circuits.gates import CANONICAL
+from cryogate.circuits.operations import Builder
 
 SEEDS = st.integers(min_value=0, max_value=2**32)
 
@@ -91,6 +94,87 @@ def test_any_mutation_changes_the_fingerprint(seed: int, count: int) -> None:
             continue
         # Only a barrier beside an equal barrier may be written twice without being another one.
         assert other.fingerprint != program.fingerprint
+
+
+def _rebuilt(operations: list[Operation], qubits: int, registers: tuple[int, ...]) -> Program:
+    builder = Builder()
+    builder.layout.add_qubits(qubits)
+    for size in registers:
+        builder.layout.add_register(size)
+    for op in operations:
+        if op.name == "measure":
+            builder.measure(op.qubits[0], op.clbits[0], op.condition)
+        elif op.name == "reset":
+            builder.reset(op.qubits[0], op.condition)
+        elif op.name == "barrier":
+            builder.barrier(op.qubits)
+        else:
+            builder.gate(op.name, op.params, op.qubits, op.condition)
+    return builder.program()
+
+
+def _changed(op: Operation, rng: random.Random) -> Operation:
+    """``op`` with one thing changed that no reading may take for the same."""
+    kinds = ["name"] if op.name in CANONICAL else []
+    kinds += ["params"] * bool(op.params) + ["clbits"] * bool(op.clbits)
+    kinds += ["condition"] * (op.condition is not None) + ["qubits"] * (op.name != "barrier")
+    kind = rng.choice(kinds or ["barrier"])
+    if kind == "params":
+        at = rng.randrange(len(op.params))
+        turned = math.nextafter(op.params[at], rng.choice([-100.0, 100.0]))
+        return op._replace(params=(*op.params[:at], turned, *op.params[at + 1 :]))
+    if kind == "clbits":
+        return op._replace(clbits=((op.clbits[0] + 1) % 4,))
+    if kind == "condition":
+        assert op.condition is not None
+        return op._replace(condition=op.condition._replace(value=op.condition.value ^ 1))
+    if kind == "name":
+        gate = CANONICAL[op.name]
+        alike = [g.name for g in CANONICAL.values() if g[1:] == gate[1:] and g != gate]
+        return op._replace(name=rng.choice(alike)) if alike else op._replace(qubits=op.qubits[::-1])
+    if kind == "qubits":
+        at, other = rng.randrange(len(op.qubits)), rng.choice([0, 1, 2, 3, 4, 5])
+        if other in op.qubits:
+            return (
+                op._replace(qubits=(5,))
+                if len(op.qubits) == 1
+                else op._replace(qubits=tuple(5 if q == op.qubits[at] else q for q in op.qubits))
+            )
+        return op._replace(qubits=(*op.qubits[:at], other, *op.qubits[at + 1 :]))
+    return op._replace(qubits=(5,) if op.qubits != (5,) else (4,))
+
+
+@given(SEEDS, st.integers(1, 30))
+@settings(max_examples=300, deadline=None)
+def test_one_change_to_one_operation_is_another_program(seed: int, count: int) -> None:
+    rng = random.Random(seed)
+    source = random_source(seed, count, 5, rich=True).replace(b"qreg q[5]", b"qreg q[6]")
+    program = parse_flat(source, Format.OPENQASM2)
+    operations = list(program.operations())
+    assert _rebuilt(operations, 6, program.registers) == program
+    if not operations:
+        return
+    at = rng.randrange(len(operations))
+    changed = _changed(operations[at], rng)
+    if changed == operations[at]:
+        return
+    mutant = [*operations[:at], changed, *operations[at + 1 :]]
+    assert _rebuilt(mutant, 6, program.registers).fingerprint != program.fingerprint
+    for other in ([*operations[:at], *operations[at + 1 :]], [*operations, operations[at]]):
+        assert _rebuilt(other, 6, program.registers).fingerprint != program.fingerprint
+
+
+@given(SEEDS, st.integers(2, 30))
+@settings(max_examples=100, deadline=None)
+def test_exchanging_operations_that_share_a_wire_is_another_program(seed: int, count: int) -> None:
+    program = parse_flat(random_source(seed, count, 3, rich=True), Format.OPENQASM2)
+    operations = list(program.operations())
+    for first in range(len(operations) - 1):
+        one, two = operations[first : first + 2]
+        if one == two or not set(one.qubits) & set(two.qubits):
+            continue
+        other = [*operations[:first], two, one, *operations[first + 2 :]]
+        assert _rebuilt(other, 3, program.registers).fingerprint != program.fingerprint
 
 
 def test_one_unit_in_the_last_place_is_another_program() -> None:

@@ -148,6 +148,8 @@ def test_subroutines() -> None:
         "qubit q; qubit[2] r; pair(q, r, 3);"
     )
     assert lines(program) == ["cx q[0],q[2];", "rx(1.5) q[1];", "rx(1.5) q[2];"]
+    part = rich("def f(qubit[2] b) { cx b[0], b[1]; } qubit[5] q; f(q[1:2]); f(q[4:-2:2]);")
+    assert lines(part) == ["cx q[1],q[2];", "cx q[4],q[2];"]
 
 
 def test_inputs_are_bound_once_and_completely() -> None:

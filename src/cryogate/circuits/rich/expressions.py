@@ -8,7 +8,17 @@ from collections.abc import Callable, Mapping
 
 from cryogate.circuits.errors import CircuitError, shown
 from cryogate.circuits.rich.lexer import Tokens
-from cryogate.circuits.rich.tree import Binary, Cast, Expression, Function, Index, Name, Unary
+from cryogate.circuits.rich.tree import (
+    Binary,
+    Cast,
+    Expression,
+    Function,
+    Index,
+    Name,
+    Range,
+    Slice,
+    Unary,
+)
 
 Value = int | float
 MAX_DEPTH = 48
@@ -148,9 +158,20 @@ class ExpressionParser:
             raise CircuitError("unsupported", detail, line=self.line(), hint="assign it to bits")
         if self.accept("["):
             inner = self.expression()
+            if self.accept(":"):
+                return self.slice(text, inner)
             self.expect("]")
             return Index(text, inner)
         return Name(text)
+
+    def slice(self, name: str, start: Expression) -> Expression:
+        """The rest of ``name[start:stop]`` or ``name[start:step:stop]``."""
+        step: Expression = 1
+        stop = self.expression()
+        if self.accept(":"):
+            step, stop = stop, self.expression()
+        self.expect("]")
+        return Slice(name, Range(start, step, stop))
 
     def cast(self, kind: str) -> Expression:
         """``kind[width](operand)``, the type consumed already."""
@@ -175,6 +196,8 @@ def value(expression: Expression, scope: Mapping[str, object]) -> Value:
         if found is None:
             raise CircuitError("undefined", f"unknown name {shown(expression.name)}")
         raise NotConstant("unsupported", f"{shown(expression.name)} is not known at compile time")
+    if isinstance(expression, Slice):
+        raise NotConstant("unsupported", f"a part of {shown(expression.name)} as a number")
     if isinstance(expression, Index):
         number = scope.get(expression.name)
         if isinstance(number, int):

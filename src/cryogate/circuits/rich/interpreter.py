@@ -38,6 +38,7 @@ from cryogate.circuits.rich.tree import (
     Operand,
     Return,
     Simple,
+    Slice,
     Statement,
     Subroutine,
 )
@@ -229,6 +230,8 @@ class Interpreter(Declaring):
             wires = resolve(Operand(actual.name, None), scope)
         elif isinstance(actual, Index):
             wires = resolve(Operand(actual.name, actual.position), scope)
+        elif isinstance(actual, Slice):
+            wires = resolve(Operand(actual.name, actual.select), scope)
         else:
             raise CircuitError("syntax", f"argument {shown(formal.name)} needs qubits")
         size = None if formal.size is None else whole(formal.size, self.globals)

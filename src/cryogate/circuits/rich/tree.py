@@ -18,6 +18,13 @@ class Index(NamedTuple):
     position: Expression
 
 
+class Slice(NamedTuple):
+    """``name[start:step:stop]``, which only a subroutine's argument may be."""
+
+    name: str
+    select: Range
+
+
 class Unary(NamedTuple):
     """``-x`` or ``!x``."""
 
@@ -48,7 +55,7 @@ class Cast(NamedTuple):
     operand: Expression
 
 
-Expression: TypeAlias = int | float | Name | Index | Unary | Binary | Function | Cast
+Expression: TypeAlias = int | float | Name | Index | Slice | Unary | Binary | Function | Cast
 
 
 class Range(NamedTuple):
