@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import resource
 import socket
+import ssl
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Self
 
 import httpx
 import pytest
 from tests.support.process import ServerProcess, running
+from tests.support.tls import issue
 
 CONNECTIONS = 600
 _PATIENCE_S = 20.0
@@ -121,6 +124,29 @@ def test_a_client_that_never_reads_is_given_up(server: ServerProcess) -> None:
         # few enough at a time not to be a flood; their answers fill every buffer between us
         wire.drip(b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: {host}\r\n\r\n" * 4, 0.004)
     assert healthy(server)
+
+
+@pytest.mark.attack("P1")
+def test_a_tls_handshake_that_never_comes_is_given_up(tmp_path: Path) -> None:
+    cert, key = issue("server", "127.0.0.1").write(tmp_path, "server")
+    with running(
+        tmp_path, server__tls_cert=str(cert), server__tls_key=str(key), circuits__workers=0,
+        server__header_timeout_s=1,
+    ) as server:  # fmt: skip
+        assert server.url.startswith("https://")
+        with Wire(server) as wire:
+            assert wire.until_closed() == b""
+        with Wire(server) as wire:
+            wire.send(b"\x16\x03\x01\x02\x00\x01")  # the beginning of a hello
+            assert wire.until_closed() == b""
+        answer = httpx.get(
+            f"{server.url}/console/login", trust_env=False,
+            verify=ssl.create_default_context(cafile=cert),
+        )  # fmt: skip
+        assert answer.headers["set-cookie"].startswith("__Host-cryogate-form=")
+        assert "; Secure" in answer.headers["set-cookie"]
+        # the name is everybody's on this machine
+        assert "strict-transport-security" not in answer.headers
 
 
 # -- many connections ----------------------------------------------------------------------------

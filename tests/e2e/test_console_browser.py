@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from tests.support.console import Console, one_time_password, parked_job, started
 from tests.support.identity_provider import client, free_port, provider
 from tests.support.process import ServerProcess
+from tests.support.tls import issue
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +54,10 @@ def window(browser: Browser, *, scripts: bool = False) -> Iterator[Page]:
     page.on("console", lambda message: failed.append(message.text))
     yield page
     context.close()
-    # the identity provider's own page asks for fonts of the Internet: not ours to judge
-    assert not [text for text in failed if "127.0.0.1" in text or "Content Security" in text]
+    # The identity provider's own page asks for fonts of the Internet: not ours to judge. An icon
+    # may be left unloaded when the page moves on.
+    ours = [text for text in failed if "127.0.0.1" in text or "Content Security" in text]
+    assert not [text for text in ours if not text.endswith("/icon.svg")]
 
 
 def sign_in(page: Page, url: str, name: str, password: str) -> None:
@@ -201,10 +204,12 @@ def test_another_port_of_this_machine_cannot_use_the_session(
 
 @pytest.mark.slow
 def test_a_person_comes_back_from_the_identity_provider(browser: Browser, tmp_path: Path) -> None:
-    # A strict cookie does not go along with a redirect that another site began.
+    # Over TLS, with ``__Host-`` cookies; a strict one does not go along with a redirect that
+    # another site began.
     port = free_port()
-    known = client(port, "console", token_endpoint_auth_method="none")
+    known = client(port, "console", "https", token_endpoint_auth_method="none")
     people = {"s-ada": {"preferred_username": "ada", "groups": ["q-admins"]}}
+    cert, cert_key = issue("127.0.0.1", "127.0.0.1").write(tmp_path, "server")
     with provider(tmp_path, [known], people) as idp:
         config = tmp_path / "cryogate.toml"
         config.write_text(
@@ -212,6 +217,7 @@ def test_a_person_comes_back_from_the_identity_provider(browser: Browser, tmp_pa
             'scopes = "openid profile groups"\n[oidc.roles]\n"q-admins" = "admin"\n'
             f'[outbound]\nprivate_networks = ["127.0.0.0/8"]\nca_file = "{idp.ca}"\n'
             "[console]\nlocal_accounts = false\n"
+            f'[server]\ntls_cert = "{cert}"\ntls_key = "{cert_key}"\n'
         )
         with (
             started(tmp_path, port, config, circuits__workers=0) as server,
@@ -226,4 +232,10 @@ def test_a_person_comes_back_from_the_identity_provider(browser: Browser, tmp_pa
             page.get_by_role("button", name="Continue").click()
             expect(page.get_by_role("heading", name="Overview")).to_be_visible()
             expect(page.get_by_role("link", name="ada", exact=True)).to_be_visible()
+            cookies = {c["name"]: c for c in page.context.cookies()}
+            session = cookies["__Host-cryogate-session"]
+            assert session["secure"]
+            assert session["httpOnly"]
+            assert session["sameSite"] == "Strict"
+            assert "__Host-cryogate-oidc" not in cookies
             assert "one-time password" not in server.output.read_text()

@@ -8,6 +8,15 @@ from cryogate.config.loading import (
     settings,
     variable,
 )
-from cryogate.config.model import Config
+from cryogate.config.model import LOOPBACK, Config
 
-__all__ = ["Config", "ConfigError", "default_state_dir", "explain", "load", "settings", "variable"]
+__all__ = [
+    "LOOPBACK",
+    "Config",
+    "ConfigError",
+    "default_state_dir",
+    "explain",
+    "load",
+    "settings",
+    "variable",
+]

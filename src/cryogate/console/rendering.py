@@ -62,10 +62,14 @@ def moment(text: str | None) -> str:
 
 
 class Renderer:
-    """Templates and headers of one deployment."""
+    """Templates and headers of one deployment.
 
-    def __init__(self, *, secure: bool, version: str) -> None:
-        self._headers = {**_HEADERS, **(_HSTS if secure else {})}
+    ``always_tls`` tells browsers to use nothing else from now on: not for ``localhost``, which
+    other programs have too.
+    """
+
+    def __init__(self, *, always_tls: bool, version: str) -> None:
+        self._headers = {**_HEADERS, **(_HSTS if always_tls else {})}
         self._environment = Environment(
             loader=PackageLoader("cryogate.console"),
             autoescape=True,

@@ -31,6 +31,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _SWEEP_S: Final = 1.0
 _RESET: Final = struct.pack("ii", 1, 0)
+_VERSIONS: Final = ("1.1", "1.0")
 _MAX_PIPELINE: Final = 16
 _WATCHED: Final = frozenset({b"transfer-encoding", b"upgrade", b"host"})
 
@@ -171,39 +172,34 @@ class GuardedProtocol(HttpToolsProtocol):
         self.phase, self.since = Phase.HEAD, self.loop.time()
         HttpToolsProtocol.on_message_begin(self)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer field: those come after the body and are dropped (7)."""
-        if self.phase is Phase.HEAD:
-            HttpToolsProtocol.on_header(self, name, value)
-
     def on_headers_complete(self) -> None:
         """All headers are there: the application is called, unless (7) forbids it."""
-        self._refuse_second_readings()
+        headers, version = self.headers, self.parser.get_http_version()
+        # llhttp has refused already: both lengths, a repeated or odd Content-Length, folded lines,
+        # bare CR, LF or NUL, a space before the colon, and an encoding that does not end the body.
+        hosts = 0
+        for name, value in headers:
+            if name in _WATCHED:
+                if name == b"host":
+                    hosts += 1
+                elif name == b"upgrade":
+                    raise NotHttp("nothing to upgrade to")
+                elif value.lower() != b"chunked" or version != "1.1":
+                    raise NotHttp("only 'chunked', and only in HTTP/1.1")
+        if hosts != 1:
+            raise NotHttp("exactly one Host")
+        if self.url[:1] != b"/":
+            raise NotHttp("only origin form: a URL or '*' as target names another host")
+        if version not in _VERSIONS:
+            raise NotHttp("HTTP/1.1 or 1.0")
+        if len(self.pipeline) >= _MAX_PIPELINE:
+            raise NotHttp("one read can hold thousands of small requests: (5)")
         self.phase = Phase.BODY
         self._head_bytes = self._body_bytes = 0
         HttpToolsProtocol.on_headers_complete(self)
-
-    def _refuse_second_readings(self) -> None:
-        # llhttp has refused already: both lengths, a repeated or odd Content-Length, folded lines,
-        # bare CR, LF or NUL, a space before the colon, and an encoding that does not end the body.
-        if self.url[:1] != b"/":
-            raise NotHttp("only origin form: a URL or '*' as target names another host")
-        hosts = 0
-        for name, value in self.headers:
-            if name not in _WATCHED:
-                continue
-            if name == b"host":
-                hosts += 1
-            elif name == b"upgrade":
-                raise NotHttp("nothing to upgrade to")
-            elif value.lower() != b"chunked" or self.parser.get_http_version() != "1.1":
-                raise NotHttp("only 'chunked', and only in HTTP/1.1")
-        if len(self.pipeline) >= _MAX_PIPELINE:
-            raise NotHttp("one read can hold thousands of small requests: (5)")
-        if hosts != 1:
-            raise NotHttp("exactly one Host")
-        if self.parser.get_http_version() not in ("1.1", "1.0"):
-            raise NotHttp("HTTP/1.1 or 1.0")
+        # The application has the list. Trailer fields, which come after the body and which proxies
+        # let pass unseen, go into another one that nobody reads (7).
+        self.headers = []
 
     def on_body(self, body: bytes) -> None:
         """A part of the body: counted even when nobody wants it any more (5)."""

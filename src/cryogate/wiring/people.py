@@ -17,7 +17,7 @@ from cryogate.broker.humans.local import LocalAccounts
 from cryogate.broker.humans.oidc import OidcClient, OidcSignIn
 from cryogate.broker.humans.sessions import HumanSessions
 from cryogate.broker.registry import Registry
-from cryogate.config import ConfigError
+from cryogate.config import LOOPBACK, ConfigError
 from cryogate.config.sections import Oidc
 from cryogate.console.account import AccountPages
 from cryogate.console.approvals import ApprovalPages
@@ -77,7 +77,9 @@ class People:
         found = HumanRoutes(registry, self.accounts, self.sessions).endpoints()
         if self.auth is None:
             return found
-        renderer = Renderer(secure=ground.base_url.startswith("https:"), version=__version__)
+        url = urlsplit(ground.base_url)
+        always_tls = url.scheme == "https" and url.hostname not in LOOPBACK
+        renderer = Renderer(always_tls=always_tls, version=__version__)
         explain = Explainer(renderer, self._cookies)
         attempts = Attempts(monotonic_ms)
         accounts = self.accounts if config.console.local_accounts else None

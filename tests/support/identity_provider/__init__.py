@@ -71,14 +71,14 @@ def provider(
             process.wait(timeout=20)
 
 
-def client(port: int, client_id: str, **more: Any) -> dict[str, Any]:
+def client(port: int, client_id: str, scheme: str = "http", **more: Any) -> dict[str, Any]:
     """A client of the provider that is a server of ours on ``port``."""
     return {
         "client_id": client_id,
-        "redirect_uris": [f"http://127.0.0.1:{port}/console/login/oidc/done"],
+        "redirect_uris": [f"{scheme}://127.0.0.1:{port}/console/login/oidc/done"],
         "response_types": ["code"],
         "grant_types": ["authorization_code"],
-        "application_type": "native",
+        "application_type": "native" if scheme == "http" else "web",
         "scope": "openid email profile groups",
         **more,
     }

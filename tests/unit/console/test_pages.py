@@ -96,7 +96,7 @@ def pages(text: str) -> dict[str, dict[str, Any]]:
 
 
 def render(name: str, text: str) -> str:
-    renderer = Renderer(secure=True, version="0")
+    renderer = Renderer(always_tls=True, version="0")
     answer = renderer.page(name, person(), **pages(text)[name])
     return bytes(answer.body).decode()
 
@@ -128,6 +128,12 @@ def test_every_form_that_posts_carries_the_token() -> None:
         for form in re.findall(r"<form.*?</form>", path.read_text("utf-8"), re.DOTALL):
             assert 'method="post"' in form
             assert 'name="csrf"' in form
+
+
+def test_browsers_are_told_to_stay_with_tls_where_the_name_is_ours() -> None:
+    for told in (True, False):
+        answer = Renderer(always_tls=told, version="0").file("console.css")
+        assert ("strict-transport-security" in answer.headers) is told
 
 
 def test_values_for_people() -> None:
