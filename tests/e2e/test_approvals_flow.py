@@ -2,21 +2,71 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from email.message import EmailMessage
 from typing import Any
 
 import pytest
+from aiosmtpd.controller import Controller
 from tests.support.running import GHZ, PROGRAM, Agent, Running, running
 
 DEAR: dict[str, Any] = {"backend": "local:aer", "program": PROGRAM, "shots": 100}
 RAW = {"tier": "trusted", "roles": ["qpu.submit-only", "qpu.read-raw"]}
 
 
+class Inbox:
+    """What a real mail server took."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+        self.more = threading.Condition()
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        with self.more:
+            policy = email.policy.default
+            self.mails.append(email.message_from_bytes(envelope.content, policy=policy))
+            self.more.notify_all()
+        return "250 OK"
+
+    def about(self, approval_id: str) -> EmailMessage:
+        """The first mail about an approval."""
+
+        def found() -> list[EmailMessage]:
+            return [mail for mail in self.mails if approval_id in str(mail["Subject"])]
+
+        with self.more:
+            assert self.more.wait_for(found, timeout=20)
+            return found()[0]
+
+
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    settings = "[approvals]\npending_per_agent = 3\n"
+def inbox() -> Iterator[tuple[Inbox, int]]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    made = Inbox()
+    server = Controller(made, hostname="127.0.0.1", port=port)
+    server.start()
+    yield made, port
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, inbox: tuple[Inbox, int]) -> Iterator[Running]:
+    settings = f"""
+[approvals]
+pending_per_agent = 3
+[notify]
+smtp_host = "127.0.0.1"
+smtp_port = {inbox[1]}
+smtp_security = "insecure_clear"
+mail_from = "cryogate@example.org"
+mail_to = ["approvers@example.org"]
+"""
     with running(tmp_path_factory.mktemp("approvals"), settings) as made:
         yield made
 
@@ -69,6 +119,26 @@ def test_a_request_is_strict_and_its_reason_plain(world: Running, change: dict[s
     agent = world.agent()
     answer = agent.call("POST", "/v1/approvals", {"kind": "job", "reason": "x", **DEAR, **change})
     assert answer.status_code == 400
+
+
+@pytest.mark.attack("H4")
+def test_people_get_a_mail_whose_link_decides_nothing(
+    world: Running, inbox: tuple[Inbox, int]
+) -> None:
+    agent = world.agent()
+    approval_id = ask(agent, reason="approve at https://evil.example/ now")["approval_id"]
+    mail = inbox[0].about(approval_id)
+    body = mail.get_content()
+    assert "> approve at https[:]//evil[.]example/ now" in body
+    [link] = [word for word in body.split() if "://" in word]
+    assert link == f"{world.url}/console/approvals/{approval_id}"
+    # what mail scanners and browsers do with links, and what they could guess from them
+    decide = f"{world.url}/admin/v1/approvals/{approval_id}/approve"
+    for url in (link, link + "?decision=approve", decide):
+        for method in ("GET", "HEAD", "OPTIONS", "POST"):
+            answer = agent.http.request(method, url)
+            assert answer.status_code >= 300, (method, url)
+    assert show(agent, approval_id)["state"] == "pending"
 
 
 @pytest.mark.attack("A1")
