@@ -303,6 +303,37 @@ async def test_removing_the_parents_key_ends_the_child(world: World) -> None:
     assert world.view.revoked(held(world, child)) is RevokedKind.TOKEN
 
 
+@pytest.mark.attack("T9")
+async def test_what_an_inactive_agent_delegated_ends(world: World) -> None:
+    parent = (await world.token()).access_token
+    child = (await delegate(world, parent, "a2")).access_token
+    await world.registry.update_agent("a1", actor="root", active=False)
+    await world.view.refresh()
+    assert world.view.revoked(held(world, child)) is RevokedKind.TOKEN
+    await world.registry.update_agent("a1", actor="root", active=True)
+    await world.view.refresh()
+    assert world.view.revoked(held(world, child)) is RevokedKind.TOKEN
+
+
+async def test_who_delegated_may_look_at_the_childs_token_and_end_it(small: World) -> None:
+    parent = (await small.token()).access_token
+    child = (await delegate(small, parent, "a2")).access_token
+
+    def form(name: str) -> dict[str, str]:
+        key = small.agent_keys[name]
+        found = small.form(client_assertion=small.assertion(key=key, client_id=name), token=child)
+        return {k: v for k, v in found.items() if k not in ("grant_type", "authorization_details")}
+
+    for name, active in (("a1", True), ("a2", True), ("a3", False)):
+        _, answer = await small.introspection.introspect(form(name), ISSUER + "/oauth2/introspect")
+        assert answer["active"] is active
+    await small.revocations.revoke_token(form("a3"), ISSUER + "/oauth2/revoke")
+    assert small.view.revoked(held(small, child)) is None
+    await small.revocations.revoke_token(form("a1"), ISSUER + "/oauth2/revoke")
+    assert small.view.revoked(held(small, child)) is RevokedKind.TOKEN
+    assert small.view.revoked(held(small, parent)) is None
+
+
 @pytest.mark.attack("T9", "R5")
 @pytest.mark.parametrize("kind", [RevokedKind.TOKEN, RevokedKind.AGENT, RevokedKind.KEY])
 async def test_a_delegation_half_done_when_its_parent_is_revoked(

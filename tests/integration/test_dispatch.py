@@ -381,6 +381,8 @@ async def test_a_revocation_reaches_jobs_without_waiting_for_a_sweep(scene: Scen
     await scene.queue("j2")
     await scene.revoke("agent", "a1")
     await view.refresh()
+    for _ in range(1000):
+        dispatcher.heed()  # a storm: one look at the jobs in hand serves them all
     await dispatcher.settled()
     assert scene.vendor.cancelled == ["fake-j1"]
     await dispatcher.turn()

@@ -162,7 +162,6 @@ def tokens_of_key(
         "revoked_by": actor,
         "created_ms": now_ms,
     }
-    nobody: dict[str, SqlValue] = {"token_id": None, "agent_id": None, "owner": None}
     return (
         Statement("revoke_tokens_of_key", {**common, "client_id": client_id}, rows=None),
         Statement(
@@ -170,8 +169,26 @@ def tokens_of_key(
             {"kid": kid, "client_id": client_id, "created_ms": now_ms},
             rows=None,
         ),
-        Statement("revoke_descendants", {**common, **nobody}, rows=None),
+        descendants(reason, actor, now_ms, kid=kid),
     )
+
+
+def descendants(reason: str, actor: str, now_ms: int, **of: str) -> Statement:
+    """Statement that ends every token delegated from those that ``of`` names, at any depth:
+    ``token_id``, ``agent_id``, ``owner`` or ``kid``.
+    """
+    params: dict[str, SqlValue] = {
+        "token_id": None,
+        "agent_id": None,
+        "owner": None,
+        "kid": None,
+        **of,
+        "until_ms": now_ms + KEEP_MS,
+        "reason": reason,
+        "revoked_by": actor,
+        "created_ms": now_ms,
+    }
+    return Statement("revoke_descendants", params, rows=None)
 
 
 def registry_event(

@@ -6,12 +6,22 @@ never given a human's role (`AGENT_ROLES`), and a key belongs to one client only
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
-from cryogate.broker.client_keys import MAX_KEYS, client_key, insert_key, registry_event
+from cryogate.broker.client_keys import (
+    MAX_KEYS,
+    client_key,
+    descendants,
+    insert_key,
+    registry_event,
+)
+from cryogate.broker.registry_rules import (
+    agent_roles,
+    operator_roles,
+    owner_name,
+    plain_attributes,
+)
 from cryogate.broker.rows import (
     OPERATOR_PREFIX,
     agent_of,
@@ -19,9 +29,9 @@ from cryogate.broker.rows import (
     names_text,
     operator_of,
 )
-from cryogate.domain.agents import AGENT_ROLES, Agent, Operator, Role, Stage
+from cryogate.domain.agents import Agent, Operator, Role, Stage
 from cryogate.domain.decisions import Scalar
-from cryogate.domain.errors import Conflict, Malformed, NotFound
+from cryogate.domain.errors import Conflict, NotFound
 from cryogate.domain.events import Event
 from cryogate.domain.ids import require_slug
 from cryogate.ports.clock import Clock
@@ -33,12 +43,6 @@ from cryogate.ports.store import (
     Store,
     UnitOfWork,
 )
-
-OPERATOR_ROLES: Final = frozenset({"admin", "approver", "auditor"})
-MAX_ATTRIBUTES: Final = 32
-# Lower case only: two owners must never be one person written in two ways (A4, H3).
-_OWNER: Final = re.compile(r"[a-z0-9](?:[a-z0-9._@+-]{0,126}[a-z0-9])?", re.ASCII)
-_ATTRIBUTE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +108,12 @@ class Registry:
         """
         agent = Agent(
             agent_id=require_slug(agent_id, "agent_id"),
-            owner=_owner(owner),
+            owner=owner_name(owner),
             tier=require_slug(tier, "tier"),
             stage=Stage.SIMULATOR,
             active=True,
-            roles=_agent_roles(roles),
-            attributes=_attributes(attributes or {}),
+            roles=agent_roles(roles),
+            attributes=plain_attributes(attributes or {}),
             created_ms=self._clock.now_ms(),
         )
         insert = Statement(
@@ -165,8 +169,8 @@ class Registry:
             tier=old.tier if tier is None else require_slug(tier, "tier"),
             stage=old.stage if stage is None else stage,
             active=old.active if active is None else active,
-            roles=old.roles if roles is None else _agent_roles(roles),
-            attributes=old.attributes if attributes is None else _attributes(attributes),
+            roles=old.roles if roles is None else agent_roles(roles),
+            attributes=old.attributes if attributes is None else plain_attributes(attributes),
         )
         before, after = _changeable(old), _changeable(new)
         if before == after and new.active == old.active:
@@ -188,8 +192,14 @@ class Registry:
             for name in ("roles", "attributes")
             if before[name] != after[name]
         )
-        event = registry_event(self._clock.now_ms(), "agent.updated", actor, new, reasons=changes)
-        await self._commit([Statement("agent_update", params)], [event], "")
+        now_ms = self._clock.now_ms()
+        event = registry_event(now_ms, "agent.updated", actor, new, reasons=changes)
+        statements = [Statement("agent_update", params)]
+        if old.active and not new.active:
+            # Its own tokens are refused while it is inactive; what it delegated ends with it (T9).
+            statements.append(Statement("revocation_order", {}, rows=None))
+            statements.append(descendants("agent inactive", actor, now_ms, agent_id=agent_id))
+        await self._commit(statements, [event], "")
         return new
 
     async def agent(self, agent_id: str) -> Agent:
@@ -225,7 +235,7 @@ class Registry:
         operator = Operator(
             operator_id=require_slug(operator_id, "operator_id"),
             active=True,
-            roles=_operator_roles(roles),
+            roles=operator_roles(roles),
             created_ms=self._clock.now_ms(),
         )
         key = client_key(jwk)
@@ -275,7 +285,7 @@ class Registry:
         new = replace(
             old,
             active=old.active if active is None else active,
-            roles=old.roles if roles is None else _operator_roles(roles),
+            roles=old.roles if roles is None else operator_roles(roles),
         )
         if new == old:
             return old
@@ -345,54 +355,3 @@ def _changeable(agent: Agent) -> dict[str, str]:
         "roles": names_text(agent.roles),
         "attributes": attributes_text(agent.attributes),
     }
-
-
-def _agent_roles(roles: Collection[Role]) -> frozenset[Role]:
-    given = frozenset(roles)
-    if not given <= AGENT_ROLES:
-        raise Malformed("role_refused", "agents are never given a role that is for humans")
-    return given
-
-
-def _operator_roles(roles: Collection[str]) -> frozenset[str]:
-    given = frozenset(roles)
-    if not given or not given <= OPERATOR_ROLES:
-        raise Malformed("role_refused", "operators are admin, approver or auditor")
-    return given
-
-
-def _owner(owner: str) -> str:
-    if _OWNER.fullmatch(owner) is None:
-        raise Malformed(
-            "malformed_name", "owner must be 1 to 128 of a-z 0-9 . _ @ + -, in lower case"
-        )
-    return owner
-
-
-def _anything(value: Scalar) -> bool:
-    return True
-
-
-# What conditions of policy compare is of one type, so that a mistyped value is told here and does
-# not silently become "not kept".
-_KNOWN: Final[Mapping[str, Callable[[Scalar], bool]]] = {
-    "model": lambda value: isinstance(value, str) and value.isascii() and value.isprintable(),
-    "model_confidence": lambda value: type(value) is int and 0 <= value <= 100,
-    "sandboxed": lambda value: isinstance(value, bool),
-}
-
-
-def _attributes(attributes: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
-    if len(attributes) > MAX_ATTRIBUTES:
-        raise Malformed("malformed_attributes", f"an agent has at most {MAX_ATTRIBUTES} attributes")
-    for name, value in attributes.items():
-        if _ATTRIBUTE.fullmatch(name) is None:
-            raise Malformed("malformed_attributes", "attribute names are lower_snake_case")
-        known = value is None or isinstance(value, (str, int))
-        if not known or (isinstance(value, str) and len(value) > 256):
-            raise Malformed("malformed_attributes", f"attribute {name} is not short and plain")
-        if isinstance(value, int) and not -(2**53) < value < 2**53:
-            raise Malformed("malformed_attributes", f"attribute {name} is beyond 2**53")
-        if not _KNOWN.get(name, _anything)(value):
-            raise Malformed("malformed_attributes", f"attribute {name} is not what policy reads")
-    return dict(attributes)

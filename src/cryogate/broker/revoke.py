@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from cryogate.broker.authn import Client, ClientAuthenticator
-from cryogate.broker.client_keys import KEEP_MS, tokens_of_key
+from cryogate.broker.client_keys import KEEP_MS, descendants, tokens_of_key
 from cryogate.broker.oauth import OAuthError, invalid_client, only
 from cryogate.broker.replicas import Reach, Replicas
 from cryogate.broker.rows import OPERATOR_PREFIX, number, text
@@ -30,7 +30,7 @@ from cryogate.domain.errors import Malformed, NotFound
 from cryogate.domain.events import Event, Outcome
 from cryogate.ports.clock import Clock
 from cryogate.ports.revocations import RevocationView, RevokedKind
-from cryogate.ports.store import AlreadyExists, Row, SqlValue, Statement, Store, UnitOfWork
+from cryogate.ports.store import AlreadyExists, Row, Statement, Store, UnitOfWork
 from cryogate.tokens.access import AccessTokenVerifier, VerifiedToken
 from cryogate.tokens.certificates import PeerCertificate
 from cryogate.tokens.errors import TokenError
@@ -204,7 +204,7 @@ class RevocationService:
         keep_ms, by_subject = now_ms + KEEP_MS, {"subject": subject}
 
         def children(**of: str) -> tuple[Statement, ...]:
-            return (_descendants(reason, actor, now_ms, **of),)
+            return (descendants(reason, actor, now_ms, **of),)
 
         match kind:
             case RevokedKind.TOKEN:
@@ -259,13 +259,16 @@ class RevocationService:
 def own_token(
     verifiers: tuple[AccessTokenVerifier, ...], token: str, client_id: str | None
 ) -> VerifiedToken | None:
-    """The token, if it is genuine, in its time and (unless None) ``client_id``'s."""
+    """The token, if it is genuine, in its time and (unless None) ``client_id``'s, or delegated by
+    it: who gave a sub-agent a token may look at it and end it.
+    """
     for verifier in verifiers:
         try:
             verified = verifier.verify(token)
         except TokenError:
             continue
-        return verified if client_id in (None, verified.client_id) else None
+        concerned = (None, verified.client_id, *verified.chain)
+        return verified if client_id in concerned else None
     return None
 
 
@@ -273,23 +276,8 @@ def _token_target(
     token_id: str, until_ms: int, known: Mapping[str, str], reason: str, actor: str, now_ms: int
 ) -> _Target:
     lock = Statement("revoke_token", {"subject": token_id, "now_ms": now_ms}, rows=None)
-    after = (_descendants(reason, actor, now_ms, token_id=token_id),)
+    after = (descendants(reason, actor, now_ms, token_id=token_id),)
     return _Target(until_ms, {"token_id": token_id, **known}, (lock,), after)
-
-
-def _descendants(reason: str, actor: str, now_ms: int, **of: str) -> Statement:
-    params: dict[str, SqlValue] = {
-        "token_id": None,
-        "agent_id": None,
-        "owner": None,
-        "kid": None,
-        **of,
-        "until_ms": now_ms + KEEP_MS,
-        "reason": reason,
-        "revoked_by": actor,
-        "created_ms": now_ms,
-    }
-    return Statement("revoke_descendants", params, rows=None)
 
 
 def _disable(name: str, subject: str) -> tuple[Statement, ...]:

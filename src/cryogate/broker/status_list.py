@@ -6,7 +6,8 @@ has one bit a token: 1 is revoked. Who verifies offline fetches it every `TTL_S`
  (1) a process opens a list of its own and gives its places out once each: no question to the
      database for a token, and no two tokens ever share a place
  (2) places come in an order that only this process knows, so a place says nothing of its neighbours
- (3) a bit is what the view of revocations says of the token now; a stale view says nothing
+ (3) a bit is what the database says of the token now; a list is made again only when this process
+     has heard of a revocation, or when it is half its `TTL_S` old, whoever asks how often
 """
 
 from __future__ import annotations
@@ -21,11 +22,10 @@ import msgspec
 
 from cryogate.broker.replicas import monotonic_ms
 from cryogate.broker.revocation_view import FollowedRevocations
-from cryogate.broker.rows import number, text
+from cryogate.broker.rows import number
 from cryogate.ports.clock import Clock
 from cryogate.ports.keys import TokenSigner
-from cryogate.ports.revocations import Subject
-from cryogate.ports.store import ReadStore, Row, Statement, Store, UnitOfWork
+from cryogate.ports.store import ReadStore, Statement, Store, UnitOfWork
 from cryogate.tokens.claims import Status, StatusPlace
 from cryogate.tokens.encoding import b64
 
@@ -133,11 +133,10 @@ class StatusLists:
     async def _make(self, list_id: int) -> str:
         now_ms = self._clock.now_ms()
         bits = bytearray(PLACES // 8)
-        rows = await self._store.fetch("status_tokens", {"list_id": list_id, "now_ms": now_ms})
+        rows = await self._store.fetch("status_revoked", {"list_id": list_id, "now_ms": now_ms})
         for row in rows:
-            if self._view.revoked(_subject(row)) is not None:
-                place = number(row, "status_place")
-                bits[place // 8] |= 1 << place % 8
+            place = number(row, "status_place")
+            bits[place // 8] |= 1 << place % 8
         claims = {
             "sub": uri(self._issuer, list_id),
             "iss": self._issuer,
@@ -147,15 +146,3 @@ class StatusLists:
             "status_list": {"bits": 1, "lst": b64(zlib.compress(bytes(bits), 9))},
         }
         return await self._signer.sign({"typ": TYPE}, msgspec.json.encode(claims))
-
-
-def _subject(row: Row) -> Subject:
-    # What was delegated from a revoked token has a revocation of its own.
-    return Subject(
-        text(row, "token_id"),
-        text(row, "agent_id"),
-        text(row, "owner"),
-        text(row, "experiment_id"),
-        number(row, "issued_ms"),
-        key=text(row, "confirmation"),
-    )

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -96,6 +97,8 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._closing = self._full = False
         self._swept_ms: int | None = None
+        self._heeding: asyncio.TimerHandle | None = None
+        self._heed_in_s = 0.0
         self._full_ms: int | None = None
         self._newest = -1
 
@@ -161,13 +164,20 @@ class Dispatcher:
     def heed(self) -> None:
         """Something was revoked: ask the jobs in hand to end at once, and sweep the rest next.
 
-        Cheap, and safe to call at any time.
+        Cheap, and safe to call at any time. In a storm of revocations one look at the jobs in hand
+        serves many of them, and the looks take no more than a tenth of the time.
         """
+        if self._heeding is None and not self._closing:
+            self._heeding = asyncio.get_running_loop().call_later(self._heed_in_s, self._heed_now)
+        self._swept_ms = None
+        self._wake.set()
+
+    def _heed_now(self) -> None:
+        self._heeding, began = None, time.perf_counter()
         for hand in self._hands.values():
             if hand.asked is None and isinstance(standing(self._desk, hand), Stop):
                 hand.ask(_MARKS[REVOKE_MARK])
-        self._swept_ms = None
-        self._wake.set()
+        self._heed_in_s = 9 * (time.perf_counter() - began)
 
     async def cancel(self, job_id: str, actor: str) -> None:
         """End a waiting job now, or ask for the end of one at a vendor. Ended jobs stay ended.
