@@ -120,6 +120,8 @@ class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     results: Literal["none", "aggregates", "raw"]
     approval_above_cents: Limit
     approval_above_total_cents: Limit
+    approval_quorum: Annotated[int, msgspec.Meta(ge=1, le=9)] = 1
+    approval_role: Literal["approver", "admin"] = "approver"
     excess: Literal["refuse", "narrow"] = "refuse"
 
 

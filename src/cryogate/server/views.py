@@ -15,6 +15,7 @@ from cryogate.governance.budget_admin import ExperimentBudget
 from cryogate.governance.budget_records import Change
 from cryogate.governance.chargeback import Usage
 from cryogate.governance.experiments import ExperimentWithBudget
+from cryogate.governance.messages import code_of
 from cryogate.governance.paging import Page
 from cryogate.governance.scoped_budgets import LimitView
 from cryogate.governance.voters import Vote
@@ -138,6 +139,7 @@ def approval_view(item: ApprovalRecord) -> dict[str, Any]:
         "reason": approval.reason,
         "terms": asdict(approval.terms),
         "terms_sha256": approval.terms.digest(),
+        "code": code_of(approval.terms),
         "requested_at": rfc3339(approval.requested_ms),
         "expires_at": rfc3339(approval.expires_ms),
         "decided_by": approval.decided_by,

@@ -52,7 +52,7 @@ def approval(text: str) -> dict[str, Any]:
     return {
         "approval_id": "apr_x", "kind": "job", "state": "pending", "quorum": 1,
         "approver_role": "approver", "requested_by": text, "evidence": text, "job_id": text,
-        "owner": text, "reason": text, "terms": terms(text), "terms_sha256": "0" * 64,
+        "owner": text, "reason": text, "terms": terms(text), "terms_sha256": "0" * 64, "code": text,
         "requested_at": "2026-01-01T00:00:00.000Z", "expires_at": "2026-01-01T00:00:00.000Z",
         "decided_by": text, "decided_at": "2026-01-01T00:00:00.000Z", "note": text,
     }  # fmt: skip

@@ -140,18 +140,25 @@ violations contains found("results", ["none", "aggregates", "raw"][right_rank], 
 
 # -- what a yes obliges to
 
-obligations contains {"kind": "approval", "reason": "the job costs more than the tier may spend unasked"} if {
+# How many people, in which operator role; a tier that does not say needs one approver.
+asked(reason) := {
+	"kind": "approval", "reason": reason,
+	"quorum": object.get(tier, "approval_quorum", 1),
+	"role": object.get(tier, "approval_role", "approver"),
+}
+
+obligations contains asked("the job costs more than the tier may spend unasked") if {
 	is_job
 	not tier.approval_above_cents - input.price.cents >= 0
 }
 
-obligations contains {"kind": "approval", "reason": "the token's jobs together cost more than the tier may spend unasked"} if {
+obligations contains asked("the token's jobs together cost more than the tier may spend unasked") if {
 	is_job
 	not tier.approval_above_total_cents - token_cents >= 0
 }
 
 # On reading, this is about raw results only: each reading needs a yes of its own.
-obligations contains {"kind": "approval", "reason": "raw results of sensitive work need a person"} if {
+obligations contains asked("raw results of sensitive work need a person") if {
 	input.action == "result:read"
 	input.experiment.classification == "sensitive"
 	within(2, reader_rank)

@@ -160,3 +160,14 @@ test_raw_of_other_work_needs_nobody if {
 	decision := cryogate.decision with input as open
 	duties(decision) == set()
 }
+
+test_a_tier_may_demand_more_people if {
+	tiers := object.union(data.cryogate_data.tiers, {"trusted": {"approval_quorum": 2, "approval_role": "admin"}})
+	decision := cryogate.decision with input as reading with data.cryogate_data.tiers as tiers
+	{[o.quorum, o.role] | some o in decision.obligations; o.kind == "approval"} == {[2, "admin"]}
+}
+
+test_a_tier_that_does_not_say_needs_one_approver if {
+	decision := cryogate.decision with input as reading
+	{[o.quorum, o.role] | some o in decision.obligations; o.kind == "approval"} == {[1, "approver"]}
+}
