@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -212,6 +213,27 @@ async def test_an_assertion_is_bound_to_the_key_that_used_it_first(each: Federat
     await each.refused(assertion)
 
 
+async def test_a_workload_that_starts_anew_has_as_many_keys_as_its_rule_says(
+    each: FederatedWorld,
+) -> None:
+    await each.trust(max_keys=3)
+    assertion, keys = each.assertion(), [generate() for _ in range(5)]
+    answers = await asyncio.gather(
+        *(each.ask(assertion, key) for key in keys), return_exceptions=True
+    )
+    taken = [key for key, a in zip(keys, answers, strict=True) if isinstance(a, TokenResponse)]
+    assert 1 <= len(taken) <= 3  # of several at once some may have to come again
+    for key in keys:
+        if len(taken) < 3 and key not in taken:
+            await each.ask(assertion, key)
+            taken.append(key)
+    for key in keys:
+        if key in taken:
+            await each.ask(assertion, key)
+        else:
+            await each.refused(assertion, key=key)
+
+
 async def test_without_a_key_an_assertion_gets_nothing(made: FederatedWorld) -> None:
     await made.trust()
     form = {"grant_type": JWT_BEARER, "assertion": made.assertion(), "client_id": "a1",
@@ -257,7 +279,7 @@ async def test_removing_the_rule_ends_its_tokens_and_lets_nobody_in(made: Federa
      (GITHUB, {"jwks_uri": "https://user@issuer.example/"})],
 )  # fmt: skip
 async def test_rules_that_would_let_anybody_in_are_refused(
-    made: FederatedWorld, claims: dict[str, tuple[str, ...]], more: dict[str, str]
+    made: FederatedWorld, claims: dict[str, tuple[str, ...]], more: dict[str, Any]
 ) -> None:
     rule = Federated(made.issuer.url, US, claims, **more)
     with pytest.raises(Malformed):

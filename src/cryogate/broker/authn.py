@@ -64,7 +64,8 @@ class Client:
     """A client that proved who it is: an agent or an operator, never both.
 
     ``kid`` is the key or credential it used, ``uses`` the statements that spend its assertion,
-    guarded by ``assertion``. ``assertion`` is a federated one, which its first use binds to a key.
+    guarded by ``assertion``. ``assertion`` is a federated one, which a use binds to its key, and
+    ``max_keys`` to how many it may be bound.
     ``key_ends_ms`` is set when its key will soon be refused for its age.
     """
 
@@ -75,6 +76,7 @@ class Client:
     uses: tuple[Statement, ...] = ()
     assertion: Unverified | None = None
     key_ends_ms: int | None = None
+    max_keys: int = 1
 
     @property
     def active(self) -> bool:
@@ -161,7 +163,9 @@ class ClientAuthenticator:
                 except TokenError as error:
                     log.info("federated assertion for %s: %s", agent.agent_id, error.detail)
                     continue
-                return Client(agent.agent_id, agent, None, held.kid, assertion=found)
+                return Client(
+                    agent.agent_id, agent, None, held.kid, assertion=found, max_keys=rule.max_keys
+                )
         except (TokenError, UnknownKey):
             pass
         raise Impostor(agent.agent_id, invalid_client().description)

@@ -9,8 +9,9 @@ GitHub Actions, Kubernetes service accounts, Entra workloads, or any OpenID issu
      have been taken there (T3)
  (4) it is in its time, and has less than `MAX_LIFE_S` left
  (5) every condition of the rule holds: the claim is there, is text, and is one of the values
- (6) the token may be used again, as a Kubernetes workload must, but only with the key that used it
-     first: the first use binds it, in the unit of work of whatever is then done
+ (6) the token may be used again, as a Kubernetes workload must, but with ``max_keys`` keys at most,
+     one unless the rule says otherwise: a use binds it to its key, in the unit of work of whatever
+     is then done. So a token that was seen by somebody else is of no use once it was used
 
 Conditions compare whole values. There are no patterns: ``repo:us/*`` has been the hole in too many
 federations.
@@ -56,13 +57,14 @@ class Federated(
 
     ``claims`` maps a claim to the values it may have; a name that begins with ``/`` is a JSON
     Pointer (RFC 6901) into the token, as Kubernetes needs. ``jwks_uri`` is for issuers whose
-    metadata cannot be reached.
+    metadata cannot be reached. ``max_keys`` is for workloads that start anew with the same token.
     """
 
     issuer: _Text
     audience: _Text
     claims: _Claims
     jwks_uri: _Text | None = None
+    max_keys: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
 
 
 def check_rule(rule: Federated) -> None:
@@ -126,8 +128,8 @@ class Federation:
                 raise ExpiredToken("the token is from the future")
 
 
-def bind(client_id: str, token: str, binding: str, expires_ms: int) -> Statement:
-    """Step (6): fails its guard when the token was used with another key before."""
+def bind(client_id: str, token: str, binding: str, expires_ms: int, max_keys: int) -> Statement:
+    """Step (6): fails its guard when the token was used with as many other keys before."""
     digest = b64(hashlib.sha256(token.encode()).digest())
     return Statement(
         "federated_use",
@@ -136,6 +138,7 @@ def bind(client_id: str, token: str, binding: str, expires_ms: int) -> Statement
             "digest": digest,
             "confirmation": binding,
             "expires_ms": expires_ms,
+            "max_keys": max_keys,
         },
         guard="assertion",
     )

@@ -70,6 +70,5 @@ def spending(client: Client, bound: Confirmation | None) -> Client:
     if bound is None:
         raise OAuthError("invalid_dpop_proof", "send a DPoP proof: this assertion is no secret")
     token, ends_ms = client.assertion.token, expiry_ms(client.assertion)
-    return replace(
-        client, uses=(*client.uses, bind(client.client_id, token, bound.thumbprint, ends_ms))
-    )
+    use = bind(client.client_id, token, bound.thumbprint, ends_ms, client.max_keys)
+    return replace(client, uses=(*client.uses, use))

@@ -140,6 +140,14 @@ def rotate_key(settings: Settings, path: Path) -> None:
 @click.option("--entra", metavar="TENANT:OBJECT", help="An Entra workload: tenant and object id.")
 @click.option("--audience", required=True, help="The one audience its tokens must have.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME=VALUE", help="Repeat a name: any.")
+@click.option(
+    "--keys",
+    "max_keys",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="With how many keys one token may be used, for workloads that start anew.",
+)
 @click.option("--jwks-uri", help="Where the keys are, if the issuer's metadata cannot be reached.")
 def trust(
     settings: Settings,
@@ -150,6 +158,7 @@ def trust(
     entra: str | None,
     audience: str,
     claims: tuple[str, ...],
+    max_keys: int,
     jwks_uri: str | None,
 ) -> None:
     """Let another issuer's tokens prove who an agent is, where every claim holds."""
@@ -172,6 +181,7 @@ def trust(
         raise click.UsageError("say whose tokens: --issuer, --github or --entra")
     rule: dict[str, Any] = {
         "kind": "federated", "issuer": issuer, "audience": audience, "claims": wanted,
+        "max_keys": max_keys,
     }  # fmt: skip
     _register(settings, name, rule | ({"jwks_uri": jwks_uri} if jwks_uri else {}))
 

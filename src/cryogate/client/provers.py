@@ -5,6 +5,7 @@ None of them shows its secret in ``repr``.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from cryogate.client.identity import Identity, read_credential, read_private_file
+from cryogate.client.identity import Identity, read_credential, read_private_file, write_credential
 from cryogate.client.protocol import Prover
 from cryogate.client.transport import ClientTls
 from cryogate.domain.errors import Malformed
@@ -57,13 +58,21 @@ class FederatedIdentity:
     one into the file now and then, GitHub hands one out on demand.
     """
 
-    def __init__(self, client_id: str, assertion: Callable[[], str]) -> None:
-        self._key = Identity.generate(client_id)
+    def __init__(
+        self, client_id: str, assertion: Callable[[], str], key: Identity | None = None
+    ) -> None:
+        self._key = key or Identity.generate(client_id)
         self._assertion = assertion
 
     @classmethod
-    def from_file(cls, client_id: str, path: str | Path) -> FederatedIdentity:
-        """The token is read from a file each time, as Kubernetes projects it."""
+    def from_file(
+        cls, client_id: str, path: str | Path, key_file: Path | None = None
+    ) -> FederatedIdentity:
+        """The token is read from a file each time, as Kubernetes projects it.
+
+        A server may take one token with one key only. In ``key_file`` the key made here is kept
+        for the next process that has the same token; where it cannot be kept, it is not.
+        """
 
         def read() -> str:
             try:
@@ -75,7 +84,7 @@ class FederatedIdentity:
                 raise Malformed("malformed_credential", "the file does not hold a token")
             return data.decode("ascii").strip()
 
-        return cls(client_id, read)
+        return cls(client_id, read, None if key_file is None else _kept(client_id, key_file))
 
     @property
     def client_id(self) -> str:
@@ -135,7 +144,8 @@ def read_agent(path: str | os.PathLike[str]) -> AgentFile:
         )
     prover: Prover
     if found.token_file:
-        prover = FederatedIdentity.from_file(found.client_id, found.token_file)
+        key_file = Path(path).with_name(name + ".key")
+        prover = FederatedIdentity.from_file(found.client_id, found.token_file, key_file)
     else:
         if not found.tls_key:
             raise Malformed("malformed_credential", f"{name} needs tls_key beside tls_cert")
@@ -145,6 +155,19 @@ def read_agent(path: str | os.PathLike[str]) -> AgentFile:
     return AgentFile(
         prover, found.url or None, found.experiment_id or None, found.ca_file or None, has_key=False
     )
+
+
+def _kept(client_id: str, path: Path) -> Identity:
+    """The key in ``path``, or a new one that is put there if that is possible."""
+    fresh = Identity.generate(client_id)
+    with contextlib.suppress(Malformed):
+        write_credential(path, fresh)
+        return fresh
+    with contextlib.suppress(Malformed):
+        held = read_credential(path)
+        if held.client_id == client_id:
+            return held.identity
+    return fresh
 
 
 class _Keyless(msgspec.Struct, frozen=True):

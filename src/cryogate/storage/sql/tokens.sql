@@ -16,17 +16,22 @@ DELETE FROM used_assertions WHERE (client_id, jti) IN (
   SELECT client_id, jti FROM used_assertions WHERE expires_ms < :before_ms
   ORDER BY expires_ms LIMIT 200)
 
--- The first use decides which key it is for; any later one must be by the same.
+-- A use by a key that is known already changes nothing. A new key takes the next free place, if
+-- there is one; of two at once that reach for the same place, one fails.
 -- name: federated_use
-INSERT INTO federated_uses (digest, client_id, confirmation, expires_ms)
-VALUES (:digest, :client_id, :confirmation, :expires_ms)
-ON CONFLICT (digest) DO UPDATE SET expires_ms = excluded.expires_ms
-WHERE federated_uses.client_id = excluded.client_id
-  AND federated_uses.confirmation = excluded.confirmation
+INSERT INTO federated_keys (digest, place, client_id, confirmation, expires_ms)
+SELECT CAST(:digest AS TEXT), u.used, CAST(:client_id AS TEXT), CAST(:confirmation AS TEXT),
+       CAST(:expires_ms AS BIGINT)
+FROM (SELECT COUNT(*) AS used,
+             COALESCE(SUM(CASE WHEN confirmation = :confirmation THEN 1 ELSE 0 END), 0) AS known,
+             COALESCE(SUM(CASE WHEN client_id <> :client_id THEN 1 ELSE 0 END), 0) AS others
+      FROM federated_keys WHERE digest = :digest) u
+WHERE u.others = 0 AND (u.known > 0 OR u.used < CAST(:max_keys AS BIGINT))
+ON CONFLICT (digest, confirmation) DO UPDATE SET expires_ms = excluded.expires_ms
 
 -- name: federated_sweep
-DELETE FROM federated_uses WHERE digest IN (
-  SELECT digest FROM federated_uses WHERE expires_ms < :before_ms ORDER BY expires_ms LIMIT 200)
+DELETE FROM federated_keys WHERE digest IN (
+  SELECT digest FROM federated_keys WHERE expires_ms < :before_ms ORDER BY expires_ms LIMIT 200)
 
 -- Whether agent, key and experiment are still good is decided here once more, under locks that a
 -- revocation needs too: it comes wholly before this insert, which then touches no row, or wholly
