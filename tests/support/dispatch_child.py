@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cryogate.circuits import SECOND_OPINION_ENTRYPOINT, GuardedPool
+from cryogate.circuits import SECOND_OPINION_ENTRYPOINT, GuardedPool, Program
 from cryogate.credentials import EmbeddedLeases
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch import Dispatcher
@@ -90,7 +90,7 @@ class FileVendor(Provider):
             return []
         return [json.loads(line) for line in self._journal.read_text().splitlines()]
 
-    async def backends(self) -> Sequence[Backend]:
+    async def backends(self, lease: Lease | None = None) -> Sequence[Backend]:
         return (DEVICE,)
 
     async def submit(self, submission: Submission, lease: Lease) -> str:
@@ -120,7 +120,9 @@ class FileVendor(Provider):
             return VendorStatus(VendorState.RUNNING)
         return VendorStatus(VendorState.DONE, COST_CENTS, 5)
 
-    async def result(self, vendor_id: str, lease: Lease) -> RawResult:
+    async def result(
+        self, vendor_id: str, lease: Lease, program: Program | None = None
+    ) -> RawResult:
         self._steps.step()
         return RawResult({"0": 6, "1": 4}, 10)
 

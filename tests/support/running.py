@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -98,10 +98,13 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, settings: str = "") -> Iterator[Running]:
+def running(
+    folder: Path, settings: str = "", prices: Sequence[Mapping[str, Any]] = ()
+) -> Iterator[Running]:
     """``cryogate up`` on a free port. local:aer costs 6.00 a job, local:null 0.01."""
     state, book, config = folder / "state", folder / "prices.json", folder / "cryogate.toml"
-    book.write_text(json.dumps(PRICES))
+    entries = [*PRICES["entries"], *prices]
+    book.write_text(json.dumps({**PRICES, "entries": entries}))
     config.write_text(f'[prices]\nbook = "{book}"\n{settings}')
     env = {k: v for k, v in os.environ.items() if not k.startswith("CRYOGATE_")}
     command = [

@@ -34,6 +34,7 @@ NOUNS: Mapping[str, tuple[str, str, str]] = {
     "secret": ("secret", "group", "Vendors' credentials and leases of them."),
     "keys": ("keys", "group", "The server's signing keys."),
     "operator": ("operator", "group", "Operators: people, their passwords and sessions."),
+    "dev": ("dev", "group", "Things to try Cryogate with."),
     "config": ("config", "group", "Configuration: check and explain."),
 }
 

@@ -13,12 +13,14 @@ from cryogate.config.sections import (
     Circuits,
     Clients,
     Console,
+    Ionq,
     Limits,
     Notify,
     Oidc,
     Outbound,
     Policy,
     Prices,
+    Providers,
     Revocations,
     Secrets,
     Section,
@@ -48,6 +50,8 @@ class Config(Section, frozen=True, kw_only=True):
     budgets: Budgets = Budgets()
     audit: Audit = Audit()
     secrets: Secrets = Secrets()
+    providers: Providers = Providers()
+    ionq: Ionq = Ionq()
     revocations: Revocations = Revocations()
     limits: Limits = Limits()
     signing: Signing = Signing()

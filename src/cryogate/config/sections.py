@@ -76,6 +76,21 @@ class Secrets(Section, frozen=True, kw_only=True):
     lease_ttl_s: Annotated[int, msgspec.Meta(ge=60, le=3600)] = 300
 
 
+class Providers(Section, frozen=True, kw_only=True):
+    """Which vendors are used beside the local simulators, and how old what they say may get."""
+
+    enabled: tuple[str, ...] = ()
+    ca_file: str = ""
+    refresh_s: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 60
+    stale_s: Annotated[int, msgspec.Meta(ge=30, le=86_400)] = 600
+
+
+class Ionq(Section, frozen=True, kw_only=True):
+    """IonQ's API."""
+
+    url: str = "https://api.ionq.co/v0.4"
+
+
 class Tokens(Section, frozen=True, kw_only=True):
     """Token lives and the proof-of-possession window, in seconds."""
 

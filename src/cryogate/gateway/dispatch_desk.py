@@ -89,6 +89,7 @@ class Hand:
     on_arrival: Callable[[], None] | None = None
     clbits: int | None = None
     alarmed: bool = False
+    lies: int = 0
 
     def arrive(self) -> None:
         """The job is at its vendor: it needs a watcher now, and no place among those sent."""
@@ -181,5 +182,7 @@ class Desk:
         )
 
     async def alarm(self, *events: Event) -> None:
-        """Record events that change no row."""
+        """Record events that change no row, and tell somebody."""
         await self.commit(UnitOfWork((), events), None)
+        for event in events[:1]:  # `commit` tells the others
+            self.told(event)

@@ -13,6 +13,7 @@ from msgspec import structs
 from cryogate.domain.errors import Unavailable
 from cryogate.domain.events import Outcome
 from cryogate.domain.jobs import JobState
+from cryogate.gateway import vendor_lies
 from cryogate.gateway.dispatch_desk import Desk, Hand, Lost, Stop, first_of, log
 from cryogate.gateway.dispatch_job import CANCEL_MARK, REVOKE_MARK, Job
 from cryogate.gateway.dispatch_send import (
@@ -35,6 +36,7 @@ from cryogate.ports.provider import (
     ProviderError,
     RawResult,
     Submission,
+    VendorLied,
     VendorState,
     VendorStatus,
 )
@@ -162,7 +164,7 @@ async def _forgotten(desk: Desk, hand: Hand, provider: Provider, vendor_id: str)
     if stop is not None:
         await end(desk, hand, Ending(stop.state, stop.failure), stop.actor)
         return None
-    if job.cost_bound_cents == 0 and await _simulator(provider, job.backend):
+    if job.cost_bound_cents == 0 and _simulator(desk, job.backend):
         await _resend(desk, hand, provider)
         return None
     if not hand.alarmed:
@@ -172,9 +174,9 @@ async def _forgotten(desk: Desk, hand: Hand, provider: Provider, vendor_id: str)
     return vendor_id
 
 
-async def _simulator(provider: Provider, backend: str) -> bool:
-    offered = {b.name: b for b in await provider.backends()}
-    return backend in offered and offered[backend].simulator
+def _simulator(desk: Desk, backend: str) -> bool:
+    found = desk.devices().get(backend)
+    return found is not None and found.simulator
 
 
 async def _resend(desk: Desk, hand: Hand, provider: Provider) -> None:
@@ -234,6 +236,13 @@ async def _watch(
             await _ask_vendor_to_stop(desk, hand, provider, vendor_id)
         try:
             status = await _next_status(desk, hand, provider, vendor_id, waiter)
+        except VendorLied as lie:
+            log.error("%s: the vendor lies: %s", hand.job.job_id, lie.detail)
+            status = None
+            if await vendor_lies.note(desk, hand, lie.detail):
+                await _ask_vendor_to_stop(desk, hand, provider, vendor_id)
+                await end(desk, hand, vendor_lies.gave_up(lie.detail, vendor_id))
+                return
         except ProviderError as error:
             log.warning("%s: status unknown: %s", hand.job.job_id, error.detail)
             status = None
@@ -275,14 +284,15 @@ async def _next_status(
             if waiter.done():
                 status = waiter.result()
                 if status is not None:
-                    return status
+                    return vendor_lies.about(hand.job, status)
         finally:
             await _abandon(waiter)
         if hand.stop.done():
             return None
     elif waiter is not None:
         await _abandon(waiter)
-    return await _call(desk, hand, lambda lease: provider.status(vendor_id, lease))
+    found = await _call(desk, hand, lambda lease: provider.status(vendor_id, lease))
+    return vendor_lies.about(hand.job, found)
 
 
 async def _abandon(waiter: asyncio.Future[VendorStatus | None]) -> None:
@@ -328,15 +338,17 @@ async def _result(
 ) -> Ending:
     failed = Ending(JobState.FAILED, "result_malformed", status, runtime_ms=runtime(status))
     attempt = 0
+    program = await program_of(desk, hand) if provider.reads_program else None
     while True:
         try:
             raw: RawResult = await _call(
-                desk, hand, lambda lease: provider.result(vendor_id, lease)
+                desk, hand, lambda lease: provider.result(vendor_id, lease, program)
             )
             return done(hand.job, await _clbits(desk, hand), status, raw)
-        except MalformedResult as error:
-            log.warning("%s: result refused: %s", hand.job.job_id, error)
-            return replace(failed, failure=f"result_malformed: {error}")
+        except (MalformedResult, VendorLied) as error:
+            log.error("%s: result refused: %s", hand.job.job_id, error)
+            await vendor_lies.note(desk, hand, f"result: {error}")
+            return replace(failed, failure=printable(f"result_malformed: {error}"))
         except (ProviderError, Unavailable, TimeoutError) as error:
             attempt += 1
             hopeless = isinstance(error, ProviderError) and not error.retryable

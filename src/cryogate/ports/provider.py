@@ -1,4 +1,4 @@
-"""A vendor, or a simulator, seen as nine verbs.
+"""A vendor, or a simulator, seen as ten verbs.
 
 A program reaches a provider only as our own `Program`; the adapter emits it. The job id is the
 idempotency key or tag, so `find` can answer "did you get this?" after a crash.
@@ -30,6 +30,28 @@ class ProviderError(CryogateError):
         self.retryable = retryable
 
 
+class VendorLied(ProviderError):
+    """The vendor's answer cannot be true: another job, another circuit, impossible numbers.
+
+    It may be a passing confusion, so it is asked again a few times; then the job fails.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, sent=True, retryable=True)
+
+
+class Control(StrEnum):
+    """What a vendor enforces or offers on our behalf, and the adapter sets on every job."""
+
+    IDEMPOTENCY = "idempotency"  # a repeated submission is recognized by the vendor
+    TAGS = "tags"  # experiment and cost center are on the vendor's bill or job
+    MAX_COST = "max_cost"  # the vendor stops at a price
+    MAX_TIME = "max_time"  # the vendor stops after a time
+    DRY_RUN = "dry_run"  # the vendor checks a job without running it
+    ESTIMATE = "estimate"  # the vendor says what a job would cost
+    SCOPED_LEASE = "scoped_lease"  # a lease can do nothing but what it is for
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """A device and its limits. What is not declared here is not allowed there.
@@ -48,6 +70,11 @@ class Backend:
     status: str = "online"
     calibrated_ms: int | None = None  # when the vendor last calibrated it; None: not known
     dialect: Dialect | None = None
+    native_gates: frozenset[str] = frozenset()
+    queue: int | None = None  # jobs before the next one
+    wait_ms: int | None = None  # how long the vendor says that one waits
+    degraded: bool = False
+    seen_ms: int | None = None  # when the vendor last said all this; set by the registry
 
     def __post_init__(self) -> None:
         if self.dialect is None and not self.simulator:
@@ -68,7 +95,9 @@ class VendorState(StrEnum):
 class VendorStatus:
     """State, and once final what it cost (cents, ``None`` when the vendor does not say).
 
-    ``currency`` is that of the cost; empty means the currency of the backend's price.
+    ``currency`` is that of the cost; empty means the currency of the backend's price. ``job_id``
+    and ``fingerprint`` are what the vendor says it ran, empty where it says nothing: an answer
+    about another job or program is a lie.
     """
 
     state: VendorState
@@ -76,6 +105,10 @@ class VendorStatus:
     runtime_ms: int | None = None
     detail: str = ""
     currency: str = ""
+    job_id: str = ""
+    fingerprint: str = ""
+    queue_position: int | None = None
+    eta_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +143,24 @@ class Provider(ABC):
     """Adapters raise `ProviderError` only; anything else counts as "may have been sent"."""
 
     scheme: str
+    #: What the vendor can enforce, and this adapter has it enforce.
+    controls: frozenset[Control] = frozenset()
+    #: Whether `result` needs the program.
+    reads_program: bool = False
+    #: Whether `backends` needs a lease.
+    lists_with_lease: bool = False
 
     @abstractmethod
-    async def backends(self) -> Sequence[Backend]:
-        """Devices this provider offers now."""
+    async def backends(self, lease: Lease | None = None) -> Sequence[Backend]:
+        """Devices this provider offers now, with what each can do."""
+
+    async def validate(self, submission: Submission, lease: Lease) -> Sequence[str]:
+        """What the vendor would refuse, where it can be asked; nothing is run or billed.
+
+        Raises:
+            ProviderError: it did not say.
+        """
+        return ()
 
     @abstractmethod
     async def submit(self, submission: Submission, lease: Lease) -> str:
@@ -128,8 +175,10 @@ class Provider(ABC):
         """Where the job is."""
 
     @abstractmethod
-    async def result(self, vendor_id: str, lease: Lease) -> RawResult:
-        """The result of a job that is done."""
+    async def result(
+        self, vendor_id: str, lease: Lease, program: Program | None = None
+    ) -> RawResult:
+        """The result of a job that is done. ``program`` is given where `reads_program` says so."""
 
     @abstractmethod
     async def cancel(self, vendor_id: str, lease: Lease) -> None:

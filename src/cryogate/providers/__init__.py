@@ -5,8 +5,15 @@ from types import MappingProxyType
 from typing import Final
 
 from cryogate.ports.provider import Provider
+from cryogate.providers.ionq import IonqProvider
 from cryogate.providers.local import LocalProvider
+from cryogate.providers.setup import Setup
 
-__all__ = ["PROVIDERS", "LocalProvider"]
+__all__ = ["PROVIDERS", "IonqProvider", "LocalProvider", "Setup"]
 
-PROVIDERS: Final[Mapping[str, Callable[[], Provider]]] = MappingProxyType({"local": LocalProvider})
+PROVIDERS: Final[Mapping[str, Callable[[Setup], Provider]]] = MappingProxyType(
+    {
+        "local": LocalProvider.of,
+        "ionq": IonqProvider.of,
+    }
+)

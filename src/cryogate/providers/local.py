@@ -33,6 +33,7 @@ from cryogate.ports.provider import (
     VendorState,
     VendorStatus,
 )
+from cryogate.providers.setup import Setup
 
 AER_ENTRYPOINT: Final = "cryogate.providers.aer_worker:entrypoint"
 _SCHEME: Final = "local"
@@ -76,7 +77,12 @@ class LocalProvider(Provider):
         self._by_id: dict[str, _Run] = {}
         self._ended: dict[str, str] = {}
 
-    async def backends(self) -> Sequence[Backend]:
+    @classmethod
+    def of(cls, setup: Setup) -> LocalProvider:
+        """It needs nothing of the configuration."""
+        return cls()
+
+    async def backends(self, lease: Lease | None = None) -> Sequence[Backend]:
         """Both; the first call starts the simulator's worker in the background."""
         if not self._warm:
             self._warm = True
@@ -116,7 +122,9 @@ class LocalProvider(Provider):
         """Where the job is."""
         return self._run(vendor_id).status
 
-    async def result(self, vendor_id: str, lease: Lease) -> RawResult:
+    async def result(
+        self, vendor_id: str, lease: Lease, program: Program | None = None
+    ) -> RawResult:
         """The result of a job that is done."""
         result = self._run(vendor_id).result
         if result is None:

@@ -16,6 +16,7 @@ from cryogate.gateway.release import ResultService
 from cryogate.gateway.requests import EstimateRequest, JobRequest, SessionRequest
 from cryogate.gateway.sessions import SessionService
 from cryogate.gateway.views import JobView
+from cryogate.ports.audit import rfc3339
 from cryogate.ports.provider import Backend
 from cryogate.server.bodies import read_json
 from cryogate.server.endpoints import Endpoint, ForAgents
@@ -37,6 +38,12 @@ class BackendView(msgspec.Struct, frozen=True):
     gate_set: tuple[str, ...]
     features: tuple[str, ...]
     dialect: str | None
+    native_gates: tuple[str, ...]
+    degraded: bool
+    queue: int | None
+    wait_ms: int | None
+    calibrated_at: str | None
+    seen_at: str | None
 
 
 def backend_view(device: Backend) -> BackendView:
@@ -50,6 +57,12 @@ def backend_view(device: Backend) -> BackendView:
         tuple(sorted(device.gate_set)),
         tuple(sorted(device.features)),
         None if device.dialect is None else device.dialect.value,
+        tuple(sorted(device.native_gates)),
+        device.degraded,
+        device.queue,
+        device.wait_ms,
+        None if device.calibrated_ms is None else rfc3339(device.calibrated_ms),
+        None if device.seen_ms is None else rfc3339(device.seen_ms),
     )
 
 

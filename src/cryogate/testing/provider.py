@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from cryogate.circuits import Dialect
+from cryogate.circuits import Dialect, Program
 from cryogate.ports.credentials import Lease
 from cryogate.ports.provider import (
     Backend,
@@ -42,7 +42,7 @@ class FakeProvider(Provider):
         self._status: dict[str, VendorStatus] = {}
         self._ended: dict[str, asyncio.Event] = {}
 
-    async def backends(self) -> Sequence[Backend]:
+    async def backends(self, lease: Lease | None = None) -> Sequence[Backend]:
         """One device, ``SCHEME:fake``."""
         return (
             Backend(
@@ -85,7 +85,9 @@ class FakeProvider(Provider):
         """Where the job is."""
         return self._status[vendor_id]
 
-    async def result(self, vendor_id: str, lease: Lease) -> RawResult:
+    async def result(
+        self, vendor_id: str, lease: Lease, program: Program | None = None
+    ) -> RawResult:
         """All shots on the zero string."""
         job = self._jobs[vendor_id]
         return RawResult({"0" * job.program.clbits: job.shots}, job.shots)

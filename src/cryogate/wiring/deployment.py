@@ -140,11 +140,12 @@ class Deployment:
         ground, dispatcher = self.ground, self.road.dispatcher
         for provider in ground.providers.values():
             self._exit.push_async_callback(provider.close)
-            ground.devices |= {device.name: device for device in await provider.backends()}
+        await self.vault.leases.start()
+        ground.registry.connect(self.vault.device_leases, self.watch.alerts)
+        await ground.registry.refresh()
         if self.road.parsers is not None:
             self._exit.push_async_callback(self.road.parsers.close)
         self._exit.push_async_callback(self.vault.leases.close)
-        await self.vault.leases.start()
         await self.watch.holds.refresh()
         await dispatcher.start()
         self._exit.push_async_callback(dispatcher.close)
@@ -166,6 +167,7 @@ class Deployment:
         self._run(self.watch.alerts.run(), "alerts")
         self._run(self.watch.holds.follow(), "holds")
         self._run(self.vault.leases.run(), "leases")
+        self._run(ground.registry.run(self.config.providers.refresh_s), "devices")
         self._run(self.watch.detector.run(), "detector")
         if self.watch.submits.counts:
             self._run(self.watch.submits.run(), "jobs in flight")

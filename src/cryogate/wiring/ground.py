@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 
 from cryogate.config import Config, ConfigError
 from cryogate.config.sections import Outbound
 from cryogate.credentials import EnvelopeSealer, MasterKey
+from cryogate.gateway.devices import DeviceRegistry
 from cryogate.governance.denials import RecentDenials
 from cryogate.outbound.addresses import networks
 from cryogate.outbound.fetcher import Fetcher
@@ -14,7 +16,7 @@ from cryogate.outbound.issuers import IssuerKeys
 from cryogate.policies.active import ActivePolicy
 from cryogate.ports.clock import Clock, monotonic_ms
 from cryogate.ports.provider import Backend, Provider
-from cryogate.providers import PROVIDERS
+from cryogate.providers import PROVIDERS, Setup
 from cryogate.server.tls import ServerTls
 from cryogate.storage import open_notices, open_store
 
@@ -46,8 +48,15 @@ class Ground:
         if server.tls_cert:
             self.tls = open_tls(server.tls_cert, server.tls_key, server.client_certs,
                                 server.client_ca)  # fmt: skip
-        self.providers: dict[str, Provider] = {s: make() for s, make in PROVIDERS.items()}
-        self.devices: dict[str, Backend] = {}
+        self.providers = open_providers(config, clock)
+        self.registry = DeviceRegistry(
+            self.providers, clock, stale_ms=config.providers.stale_s * 1000
+        )
+
+    @property
+    def devices(self) -> Mapping[str, Backend]:
+        """The devices that there are, by name."""
+        return self.registry.devices()
 
 
 def open_fetcher(outbound: Outbound) -> Fetcher:
@@ -77,3 +86,17 @@ def open_tls(cert: str, key: str, client_certs: str, client_ca: str) -> ServerTl
         return ServerTls(cert, key, client_certs=client_certs, client_ca=client_ca)
     except (OSError, ValueError) as error:
         raise ConfigError(f"server.tls_cert, tls_key or client_ca: {error}") from error
+
+
+def open_providers(config: Config, clock: Clock) -> dict[str, Provider]:
+    """The local simulators, and every vendor that is enabled.
+
+    Raises:
+        ConfigError: a vendor that there is no adapter for, or one that cannot be set up.
+    """
+    enabled = dict.fromkeys(("local", *config.providers.enabled))
+    unknown = sorted(set(enabled) - set(PROVIDERS))
+    if unknown:
+        known = ", ".join(sorted(set(PROVIDERS) - {"local"}))
+        raise ConfigError(f"providers.enabled: there is no {unknown[0]}; there are {known}")
+    return {scheme: PROVIDERS[scheme](Setup(config, clock)) for scheme in enabled}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cryogate.circuits import SECOND_OPINION_ENTRYPOINT, GuardedPool, ParseLimits, WorkerLimits
 from cryogate.circuits.loading import RICH_ENTRYPOINT
+from cryogate.domain.events import Event
 from cryogate.gateway.accepting import Acceptor
 from cryogate.gateway.asking import Asking
 from cryogate.gateway.changes import JobChanges
@@ -24,6 +27,7 @@ from cryogate.gateway.release import ResultService
 from cryogate.gateway.second_reading import SecondReader
 from cryogate.gateway.sessions import SessionService
 from cryogate.gateway.simulated import SimulatedBefore
+from cryogate.gateway.vendor_lies import VendorAlarm
 from cryogate.governance.approval_inbox import ApprovalInbox
 from cryogate.ports.credentials import LeaseIssuer
 from cryogate.ports.revocations import RevocationView
@@ -85,7 +89,7 @@ class Road:
                 GuardedPool(SECOND_OPINION_ENTRYPOINT, limits=_READER, request_timeout_s=60.0)
             ),
             replica_id=ground.replica_id,
-            told=governance.alarm.tell,
+            told=_both(governance.alarm.tell, VendorAlarm(watch.alerts).tell),
             limits=DispatchLimits(lease_ttl_s=config.secrets.lease_ttl_s),
         )
         jobs = JobService(
@@ -137,6 +141,14 @@ class Road:
             *self.approval_routes.endpoints(),
             *self._likeness_routes.endpoints(),
         )
+
+
+def _both(*tell: Callable[[Event], None]) -> Callable[[Event], None]:
+    def told(event: Event) -> None:
+        for one in tell:
+            one(event)
+
+    return told
 
 
 def _shared(store_url: str) -> int:

@@ -28,6 +28,7 @@ from cryogate.credentials.master_key import (
 )
 from cryogate.domain.events import Event, Outcome
 from cryogate.domain.secrets import Secret
+from cryogate.gateway.leases import Leases
 from cryogate.ports.clock import SystemClock
 from cryogate.ports.credentials import LeaseSource
 from cryogate.ports.store import Statement, Store, UnitOfWork
@@ -37,7 +38,11 @@ from cryogate.storage import open_store
 from cryogate.wiring.ground import Ground
 from cryogate.wiring.watch import Watch
 
-_REWRAP = {"signing_key": "signing_key_rewrap", "vendor_secret": "vendor_secret_rewrap"}
+_REWRAP = {
+    "signing_key": "signing_key_rewrap",
+    "vendor_secret": "vendor_secret_rewrap",
+    "proof_place": "proof_place_rewrap",
+}
 
 
 class Vault:
@@ -60,6 +65,7 @@ class Vault:
             held_changed=watch.holds.refresh,
         )
         self.secrets.changed = self.leases.revoke_all
+        self.device_leases = Leases(self.leases, clock, ground.config.secrets.lease_ttl_s)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What admins see and change of credentials."""

@@ -69,3 +69,21 @@ def test_the_next_key_opens_beside_the_old_one(tmp_path: Path) -> None:
     assert [key.key_id for key in from_file(path)] == [old.key_id, new.key_id]
     next_path(path).replace(path)
     assert [key.key_id for key in from_file(path)] == [new.key_id]
+
+
+def test_a_rekey_reaches_every_table_that_holds_something_sealed() -> None:
+    import re
+
+    from cryogate.storage.statements import SQL_DIR
+
+    texts = [p.read_text() for p in (SQL_DIR.parent / "migrations").glob("*.sql")]
+    found = set()
+    for text in texts:
+        for table, body in re.findall(
+            r"CREATE (?:\{\{unlogged\}\} )?TABLE (\w+) \((.*?)\n\)", text, re.DOTALL
+        ):
+            if re.search(r"^\s*sealed\b", body, re.MULTILINE):
+                found.add(table)
+    query = (SQL_DIR / "secrets.sql").read_text()
+    sealed = query[query.index("-- name: sealed_values") :].split("-- name:", 2)[1]
+    assert found == set(re.findall(r"FROM (\w+)", sealed))

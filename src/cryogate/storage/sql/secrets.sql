@@ -89,6 +89,8 @@ WHERE state = 'active' AND scheme = :scheme
 SELECT 'signing_key' AS place, kid AS name, '' AS part, sealed FROM signing_keys
 UNION ALL
 SELECT 'vendor_secret' AS place, scheme AS name, experiment_id AS part, sealed FROM vendor_secrets
+UNION ALL
+SELECT 'proof_place' AS place, '1' AS name, '' AS part, sealed FROM proof_place
 
 -- name: signing_key_rewrap
 UPDATE signing_keys SET sealed = :sealed WHERE kid = :item AND :part = '' AND sealed = :was
@@ -96,3 +98,6 @@ UPDATE signing_keys SET sealed = :sealed WHERE kid = :item AND :part = '' AND se
 -- name: vendor_secret_rewrap
 UPDATE vendor_secrets SET sealed = :sealed
 WHERE scheme = :item AND experiment_id = :part AND sealed = :was
+
+-- name: proof_place_rewrap
+UPDATE proof_place SET sealed = :sealed WHERE :item = '1' AND :part = '' AND sealed = :was

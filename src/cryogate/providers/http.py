@@ -1,0 +1,188 @@
+"""Calls to a vendor's API: bounded, never redirected, and clear about what may have happened.
+
+(1) No redirect is followed: the credential goes to the configured host and nowhere else (S3).
+(2) Answers are not compressed, and are read up to a limit, so none can be a bomb (S3).
+(3) What failed before a connection existed was surely not sent; a 4xx was surely not accepted;
+    everything else may have been (B2).
+(4) What is told of a failure is ours: the status, never the vendor's words.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from cryogate.config import ConfigError
+from cryogate.ports.provider import ProviderError
+
+T = TypeVar("T")
+MAX_ANSWER: Final = 32 << 20
+_TIMEOUT_S: Final = 15.0
+_CONNECTIONS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A successful answer. Nothing in it is trusted."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+    def read(self, kind: type[T]) -> T:
+        """The body as a ``kind``.
+
+        Raises:
+            ProviderError: it is not one.
+        """
+        try:
+            return msgspec.json.decode(self.body, type=kind, strict=True)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            raise ProviderError(
+                "the vendor's answer could not be read", sent=True, retryable=True
+            ) from error
+
+
+class VendorHttp:
+    """One vendor's API under ``base_url``; https, or http on this machine alone.
+
+    Raises:
+        ConfigError: ``base_url`` is neither.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        setting: str,
+        ca_file: str = "",
+        timeout_s: float = _TIMEOUT_S,
+        max_bytes: int = MAX_ANSWER,
+    ) -> None:
+        self.base_url = checked_url(base_url, setting)
+        self._max_bytes = max_bytes
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if ca_file:
+            context.load_verify_locations(cafile=ca_file)
+        self._http = httpx.AsyncClient(
+            verify=context,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(timeout_s),
+            limits=httpx.Limits(
+                max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS
+            ),
+            headers={"user-agent": "cryogate", "accept-encoding": "identity"},
+        )
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str | int] | None = None,
+        content: bytes | None = None,
+    ) -> Answer:
+        """A request under the base URL; its answer if it is a 2xx.
+
+        Raises:
+            ProviderError: (3).
+        """
+        return await self.send(
+            method, self.base_url + path, headers=headers, params=params, content=content
+        )
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str | int] | None = None,
+        content: bytes | None = None,
+    ) -> Answer:
+        """As `call`, for a whole URL that the caller has checked."""
+        request = self._http.build_request(
+            method, url, headers=headers, params=params, content=content
+        )
+        try:
+            response = await self._http.send(request, stream=True)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise ProviderError(
+                "the vendor cannot be reached", sent=False, retryable=True
+            ) from error
+        except (httpx.HTTPError, OSError) as error:
+            raise ProviderError("the vendor did not answer", sent=True, retryable=True) from error
+        try:
+            return Answer(
+                self._accepted(response), dict(response.headers), await self._body(response)
+            )
+        finally:
+            await response.aclose()
+
+    def _accepted(self, response: httpx.Response) -> int:
+        status = response.status_code
+        if 200 <= status < 300:
+            return status
+        detail = f"the vendor answered {status}"
+        if status == 429:
+            raise ProviderError(detail, sent=False, retryable=True)
+        if 400 <= status < 500:
+            raise ProviderError(detail, sent=False, retryable=status == 408)
+        raise ProviderError(detail, sent=True, retryable=True)
+
+    async def _body(self, response: httpx.Response) -> bytes:
+        if response.headers.get("content-encoding", "identity").lower() != "identity":  # (2)
+            raise ProviderError("the vendor compressed its answer", sent=True, retryable=True)
+        data = bytearray()
+        try:
+            async for chunk in response.aiter_raw():
+                data += chunk
+                if len(data) > self._max_bytes:
+                    raise ProviderError(
+                        "the vendor's answer is too long", sent=True, retryable=True
+                    )
+        except (httpx.HTTPError, OSError) as error:
+            raise ProviderError(
+                "the vendor's answer broke off", sent=True, retryable=True
+            ) from error
+        return bytes(data)
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._http.aclose()
+
+
+def checked_url(url: str, setting: str) -> str:
+    """``url`` without a slash at its end, if a credential may be sent there.
+
+    Raises:
+        ConfigError: not https, and not on this machine.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise ConfigError(f"{setting} is no URL") from None
+    clear_ok = parts.scheme == "http" and (host == "localhost" or _loopback(host))
+    if not host or (parts.scheme != "https" and not clear_ok):
+        raise ConfigError(f"{setting} must be an https URL (http only on this machine)")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ConfigError(f"{setting} has no query, no fragment and no credentials")
+    return url.rstrip("/")
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,389 @@
+"""IonQ's API, version 0.4.
+
+What it offers and what is made of it:
+
+ (1) No idempotency key. Our job id is the job's name and in its metadata, and `find` walks the
+     list of jobs, newest first, to a bounded age. A job that was tried in this process is looked
+     for before it is sent again.
+ (2) Keys cannot be minted, so a lease lends the project's key. Budgets are set in IonQ's console.
+ (3) A job measures every qubit. The register map in the confirmed text is ours to apply: it is
+     taken off the input (the API refuses it there) and applied to the states that come back.
+ (4) Error mitigation is off unless asked for: it multiplies the price and changes what counts mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from decimal import ROUND_CEILING, Decimal
+from typing import Annotated, Final
+
+import msgspec
+
+from cryogate.circuits import Dialect, Program
+from cryogate.domain.money import Money
+from cryogate.ports.clock import Clock
+from cryogate.ports.credentials import Lease
+from cryogate.ports.provider import (
+    Backend,
+    Control,
+    Provider,
+    ProviderError,
+    RawResult,
+    Submission,
+    VendorLied,
+    VendorState,
+    VendorStatus,
+)
+from cryogate.providers.http import VendorHttp
+from cryogate.providers.probabilities import counts_of
+from cryogate.providers.setup import Setup
+
+_SCHEME: Final = "ionq"
+_MAX_SHOTS: Final = 10_000
+_FEATURES: Final = frozenset({"parameters"})
+#: IonQ's names of gates and ours. Gates with other names are never declared.
+_NAMES: Final = {
+    "x": "x", "y": "y", "z": "z", "h": "h", "s": "s", "si": "sdg", "t": "t", "ti": "tdg",
+    "v": "sx", "vi": "sxdg", "rx": "rx", "ry": "ry", "rz": "rz", "cnot": "cx", "swap": "swap",
+    "xx": "rxx", "yy": "ryy", "zz": "rzz",
+}  # fmt: skip
+_NATIVE: Final = frozenset({"gpi", "gpi2", "ms", "zz"})
+_STATES: Final = {
+    "submitted": VendorState.QUEUED, "ready": VendorState.QUEUED, "started": VendorState.RUNNING,
+    "completed": VendorState.DONE, "failed": VendorState.FAILED, "canceled": VendorState.CANCELLED,
+}  # fmt: skip
+_FINAL: Final = frozenset({VendorState.DONE, VendorState.FAILED, VendorState.CANCELLED})
+_PAGES: Final = 200
+_LOOK_BACK_MS: Final = 30 * 86_400_000
+_TRIED: Final = 10_000
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"\A[A-Za-z0-9_-]+\Z")]
+
+
+class _Device(msgspec.Struct):
+    backend: str
+    status: str
+    qubits: int
+    average_queue_time: float = 0
+    degraded: bool = False
+    supported_gates: tuple[str, ...] | None = None
+    supported_native_gates: tuple[str, ...] | None = None
+
+
+class _Calibration(msgspec.Struct):
+    date: str = ""
+
+
+class _Calibrations(msgspec.Struct):
+    characterizations: tuple[_Calibration, ...] | None = None
+
+
+class _Failure(msgspec.Struct):
+    code: str = ""
+
+
+class _Job(msgspec.Struct):
+    id: _Id
+    status: str
+    backend: str = ""
+    metadata: dict[str, str] | None = None
+    submitted_at: str = ""
+    execution_duration_ms: int | None = None
+    predicted_wait_time_ms: int | None = None
+    failure: _Failure | None = None
+    shots: int | None = None
+
+
+class _Jobs(msgspec.Struct):
+    jobs: tuple[_Job, ...]
+    next: str | None = None
+
+
+class _Created(msgspec.Struct):
+    id: _Id
+
+
+class _Amount(msgspec.Struct):
+    value: Decimal
+    unit: str
+
+
+class _Cost(msgspec.Struct):
+    cost: _Amount | None = None
+
+
+class _Estimate(msgspec.Struct):
+    estimated_total_cost: Decimal
+    estimated_unit: str
+
+
+class IonqProvider(Provider):
+    """Devices and simulators of one IonQ project."""
+
+    scheme = _SCHEME
+    controls = frozenset({Control.TAGS, Control.DRY_RUN, Control.ESTIMATE})
+    estimates = True
+    reads_program = True
+
+    def __init__(self, http: VendorHttp, clock: Clock) -> None:
+        self._http, self._clock = http, clock
+        self._tried: dict[str, str | None] = {}
+
+    @classmethod
+    def of(cls, setup: Setup) -> IonqProvider:
+        """From the configuration."""
+        config = setup.config
+        http = VendorHttp(config.ionq.url, setting="ionq.url", ca_file=config.providers.ca_file)
+        return cls(http, setup.clock)
+
+    async def backends(self, lease: Lease | None = None) -> Sequence[Backend]:
+        """What is listed now. The list is public: no key is sent for it."""
+        found = (await self._http.call("GET", "/backends")).read(tuple[_Device, ...])
+        return [await self._backend(d) for d in found if d.status != "retired"]
+
+    async def _backend(self, device: _Device) -> Backend:
+        simulator = device.backend == "simulator"
+        gates = device.supported_gates if device.supported_gates is not None else tuple(_NAMES)
+        native = frozenset(device.supported_native_gates or ()) & _NATIVE
+        online = device.status == "available"
+        return Backend(
+            f"{_SCHEME}:{device.backend}",
+            _SCHEME,
+            simulator,
+            device.qubits,
+            _MAX_SHOTS,
+            frozenset(_NAMES[gate] for gate in gates if gate in _NAMES) | native,
+            _FEATURES,
+            status="online" if online else "offline",
+            calibrated_ms=None if simulator else await self._calibrated_ms(device.backend),
+            dialect=Dialect.IONQ_JSON,
+            native_gates=native,
+            wait_ms=int(device.average_queue_time),
+            degraded=device.degraded,
+        )
+
+    async def _calibrated_ms(self, name: str) -> int | None:
+        try:
+            answer = await self._http.call(
+                "GET", f"/backends/{name}/characterizations", params={"limit": 1}
+            )
+            latest = answer.read(_Calibrations).characterizations
+        except ProviderError:
+            return None
+        return _epoch_ms(latest[0].date) if latest else None
+
+    async def validate(self, submission: Submission, lease: Lease) -> Sequence[str]:
+        """A dry run: IonQ compiles the circuit and runs nothing."""
+        try:
+            answer = await self._post(submission, lease, dry_run=True)
+            vendor_id = answer.id
+        except ProviderError as error:
+            if error.retryable:
+                raise
+            return (error.detail,)
+        while True:
+            job = await self._job(vendor_id, lease)
+            state = _state(job)
+            if state is VendorState.DONE:
+                return ()
+            if state in _FINAL:
+                return (f"IonQ cannot compile it ({_code(job)})",)
+            await asyncio.sleep(0.2)
+
+    async def estimate(self, backend: str, program: Program, shots: int, lease: Lease) -> Money:
+        """IonQ's estimate at the rates of the key's contract, without error mitigation."""
+        facts = program.facts
+        answer = await self._http.call(
+            "GET",
+            "/jobs/estimate",
+            headers=_key(lease),
+            params={
+                "backend": _device(backend),
+                "type": "ionq.circuit.v1",
+                "qubits": max(facts.qubits, 1),
+                "shots": shots,
+                "1q_gates": facts.one_qubit_gates,
+                "2q_gates": facts.two_qubit_gates + facts.multi_qubit_gates,
+                "error_mitigation": "false",
+            },
+        )
+        found = answer.read(_Estimate)
+        return _money(_Amount(found.estimated_total_cost, found.estimated_unit))
+
+    async def submit(self, submission: Submission, lease: Lease) -> str:
+        """(1): sent once, under our id."""
+        job_id = submission.job_id
+        if job_id in self._tried:
+            known = self._tried[job_id] or await self.find(job_id, lease)
+            if known is not None:
+                return known
+        self._tried[job_id] = None
+        while len(self._tried) > _TRIED:
+            del self._tried[next(iter(self._tried))]
+        made = await self._post(submission, lease, dry_run=False)
+        self._tried[job_id] = made.id
+        return made.id
+
+    async def _post(self, submission: Submission, lease: Lease, *, dry_run: bool) -> _Created:
+        terms, tag = lease.terms, submission.job_id
+        document = {
+            "type": "ionq.circuit.v1",
+            "backend": _device(submission.backend),
+            "name": f"check {tag}" if dry_run else tag,
+            "shots": submission.shots,
+            "dry_run": dry_run,
+            "metadata": {
+                "cryogate_job": "" if dry_run else tag,
+                "cryogate_program": submission.program.fingerprint,
+                "cryogate_experiment": submission.experiment_id,
+                "cryogate_cost_center": terms.cost_center,
+            },
+            "settings": {"error_mitigation": {"debiasing": False}},  # (4)
+            "input": _input(submission.text),
+        }
+        answer = await self._http.call(
+            "POST", "/jobs",
+            headers={**_key(lease), "content-type": "application/json"},
+            content=msgspec.json.encode(document),
+        )  # fmt: skip
+        return answer.read(_Created)
+
+    async def find(self, job_id: str, lease: Lease) -> str | None:
+        """(1): walks the list of jobs."""
+        oldest_ms = self._clock.now_ms() - _LOOK_BACK_MS
+        params: dict[str, str | int] = {"limit": 25}
+        for _ in range(_PAGES):
+            answer = await self._http.call("GET", "/jobs", headers=_key(lease), params=params)
+            page = answer.read(_Jobs)
+            for job in page.jobs:
+                if (job.metadata or {}).get("cryogate_job") == job_id:
+                    return job.id
+            if page.next is None or not page.jobs:
+                return None
+            last_ms = _epoch_ms(page.jobs[-1].submitted_at)
+            if last_ms is not None and last_ms < oldest_ms:
+                return None
+            params["next"] = page.next
+        # So many jobs that "no" cannot be said.
+        raise ProviderError("the vendor lists too many jobs", sent=True, retryable=True)
+
+    async def status(self, vendor_id: str, lease: Lease) -> VendorStatus:
+        """Where the job is, and once it is over, what it cost."""
+        job = await self._job(vendor_id, lease)
+        state, tags = _state(job), job.metadata or {}
+        status = VendorStatus(
+            state,
+            runtime_ms=job.execution_duration_ms,
+            detail=_code(job) if state is VendorState.FAILED else "",
+            job_id=tags.get("cryogate_job", ""),
+            fingerprint=tags.get("cryogate_program", ""),
+            eta_ms=job.predicted_wait_time_ms,
+        )
+        if state not in _FINAL:
+            return status
+        cost = await self._cost(vendor_id, lease)
+        if cost is None:
+            # A simulator's job is not billed; a missing bill of a device is not zero.
+            return replace(status, cost_cents=0) if job.backend == "simulator" else status
+        return replace(status, cost_cents=cost.cents, currency=cost.currency)
+
+    async def _job(self, vendor_id: str, lease: Lease) -> _Job:
+        answer = await self._http.call("GET", f"/jobs/{vendor_id}", headers=_key(lease))
+        job = answer.read(_Job)
+        if job.id != vendor_id:
+            raise VendorLied("it speaks of another job")
+        return job
+
+    async def _cost(self, vendor_id: str, lease: Lease) -> Money | None:
+        answer = await self._http.call("GET", f"/jobs/{vendor_id}/cost", headers=_key(lease))
+        cost = answer.read(_Cost).cost
+        return None if cost is None else _money(cost)
+
+    async def result(
+        self, vendor_id: str, lease: Lease, program: Program | None = None
+    ) -> RawResult:
+        """(3): counts over the program's classical bits."""
+        if program is None:
+            raise ProviderError(
+                "the program is needed to read a result", sent=True, retryable=False
+            )
+        job = await self._job(vendor_id, lease)
+        answer = await self._http.call(
+            "GET", f"/jobs/{vendor_id}/results/probabilities", headers=_key(lease)
+        )
+        states = answer.read(dict[str, float])
+        shots = job.shots
+        if shots is None:
+            raise VendorLied("it does not say how many shots it ran")
+        counts = counts_of(states, shots, program.qubits)
+        mapped: dict[str, int] = {}
+        bits = _bits(program)
+        for state, count in counts.items():
+            text = "".join(
+                "1" if qubit is not None and state >> qubit & 1 else "0" for qubit in bits
+            )
+            mapped[text] = mapped.get(text, 0) + count
+        return RawResult(mapped, shots, metadata={"counts": "from probabilities"})
+
+    async def cancel(self, vendor_id: str, lease: Lease) -> None:
+        """Asks; a job that is over stays over."""
+        await self._http.call("PUT", f"/jobs/{vendor_id}/status/cancel", headers=_key(lease))
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._http.close()
+
+
+def _key(lease: Lease) -> Mapping[str, str]:
+    return {"authorization": f"apiKey {lease.secret.text()}"}
+
+
+def _device(backend: str) -> str:
+    return backend.partition(":")[2]
+
+
+def _input(text: bytes) -> dict[str, object]:
+    document = msgspec.json.decode(text, type=dict[str, object])
+    document.pop("registers", None)  # (3)
+    return document
+
+
+def _bits(program: Program) -> list[int | None]:
+    """Which qubit each classical bit reports, highest bit first."""
+    found: list[int | None] = [None] * program.clbits
+    for bit, qubit in _measured(program):
+        found[bit] = qubit
+    return found[::-1]
+
+
+def _measured(program: Program) -> Iterator[tuple[int, int]]:
+    for op in program.operations():
+        if op.name == "measure":
+            yield op.clbits[0], op.qubits[0]
+
+
+def _state(job: _Job) -> VendorState:
+    state = _STATES.get(job.status)
+    if state is None:
+        raise VendorLied("its job is in a state that there is not")
+    return state
+
+
+def _code(job: _Job) -> str:
+    return job.failure.code if job.failure is not None else ""
+
+
+def _money(amount: _Amount) -> Money:
+    if amount.unit.lower() != "usd" or not amount.value.is_finite():
+        raise VendorLied("its price is not in dollars")
+    cents = (amount.value * 100).to_integral_value(ROUND_CEILING)
+    return Money(int(cents), "USD")
+
+
+def _epoch_ms(text: str) -> int | None:
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,95 @@
+"""Every adapter with a vendor behind it, as the contract suite wants them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryogate.circuits import Dialect, Format, Program, emit, parse_flat
+from cryogate.config import Config
+from cryogate.config.sections import Ionq
+from cryogate.dev.ionq import IonqFake
+from cryogate.dev.serving import served
+from cryogate.domain.secrets import Secret
+from cryogate.ports.clock import SystemClock
+from cryogate.ports.credentials import Lease, LeaseTerms
+from cryogate.ports.provider import Backend, Provider, Submission
+from cryogate.providers import PROVIDERS, Setup
+
+BELL = parse_flat(
+    b'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\ncreg c[2];\nh q[0];\ncx q[0],q[1];\n'
+    b"measure q[0] -> c[0];\nmeasure q[1] -> c[1];\n",
+    Format.OPENQASM2,
+)
+#: Not symmetric in anything: qubit 1 is one, and read by classical bit 0 of three.
+ORDER = parse_flat(
+    b'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\ncreg c[3];\nx q[1];\n'
+    b"measure q[1] -> c[0];\nmeasure q[0] -> c[1];\n",
+    Format.OPENQASM2,
+)
+CANARY = "agent-token-canary"
+
+
+@dataclass
+class Bench:
+    """An adapter, a lease, and what the vendor behind it can be asked."""
+
+    provider: Provider
+    lease: Lease
+    backend: str
+    ran: Callable[[str], int] | None = None
+    faults: Any = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def submission(self, job_id: str, program: Program = BELL, shots: int = 100) -> Submission:
+        device = self.device
+        text = b"" if device.dialect is None else emit(program, device.dialect)
+        return Submission(job_id, self.backend, program, shots, "e1", 5000, text)
+
+    device: Backend = field(init=False)
+
+
+def lease_of(scheme: str, secret: bytes) -> Lease:
+    terms = LeaseTerms(scheme, f"{scheme}:x", "e1", "a1", "s1", "cc")
+    return Lease("lea_1", scheme, 2**52, Secret(secret), terms)
+
+
+@contextmanager
+def _local() -> Iterator[tuple[Config, Bench | None, dict[str, Any]]]:
+    yield Config(), None, {"secret": b"x", "backend": "local:aer"}
+
+
+@contextmanager
+def _ionq() -> Iterator[tuple[Config, Bench | None, dict[str, Any]]]:
+    fake = IonqFake(polls=1)
+    with served(fake.app) as url:
+        config = Config(ionq=Ionq(url=f"{url}/v0.4"))
+        yield config, None, {
+            "secret": fake.key.encode(), "backend": "ionq:simulator", "faults": fake.faults,
+            "ran": lambda job_id: len(fake.ran(job_id)), "fake": fake,
+            "submit_path": "/v0.4/jobs",
+        }  # fmt: skip
+
+
+VENDORS: dict[str, Callable[[], Any]] = {"local": _local, "ionq": _ionq}
+
+
+@asynccontextmanager
+async def bench_of(scheme: str) -> AsyncIterator[Bench]:
+    """The adapter of ``scheme``, made as the server makes it, with its vendor running."""
+    with VENDORS[scheme]() as (config, _, about):
+        provider = PROVIDERS[scheme](Setup(config, SystemClock()))
+        lease = lease_of(scheme, about["secret"])
+        bench = Bench(provider, lease, about["backend"], about.get("ran"), about.get("faults"),
+                      about)  # fmt: skip
+        devices = await provider.backends(lease if provider.lists_with_lease else None)
+        bench.device = {device.name: device for device in devices}[bench.backend]
+        try:
+            yield bench
+        finally:
+            await provider.close()
+
+
+__all__ = ["BELL", "CANARY", "ORDER", "VENDORS", "Bench", "Dialect", "bench_of", "lease_of"]
