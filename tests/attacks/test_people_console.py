@@ -77,6 +77,20 @@ def test_a_token_and_a_session_are_never_taken_together(admin: Console) -> None:
     assert answer.status_code == 401
 
 
+@pytest.mark.attack("T7")
+@pytest.mark.parametrize("name", ["access_token", "session", "csrf"])
+def test_no_credential_is_taken_from_a_url(admin: Console, name: str) -> None:
+    with httpx.Client(base_url=admin.url, trust_env=False) as stranger:
+        query = {name: admin.secret, admin.session_cookie: admin.secret}
+        for path in ("/console", "/admin/v1/me"):
+            assert stranger.get(path, params=query).status_code in (303, 400, 401)
+    assert admin.http.get("/admin/v1/me", params={"access_token": "x"}).status_code == 400
+    headers = admin.same_origin()
+    answer = admin.http.post("/console/logout", params={"csrf": admin.csrf}, headers=headers)
+    assert answer.status_code == 400
+    assert admin.http.get("/console").status_code == 200
+
+
 def test_a_role_is_as_good_on_a_page_as_on_the_api(
     server: ServerProcess, admin: Console, operator: Operator
 ) -> None:

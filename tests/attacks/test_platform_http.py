@@ -29,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with running(
         tmp_path_factory.mktemp("http"),
         server__header_timeout_s=1,
-        server__request_timeout_s=2,
+        server__request_timeout_s=1,
         server__max_connections=CONNECTIONS,
         server__max_body_bytes=65_536,
         circuits__workers=0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,19 +70,17 @@ class Site:
         return console.http.get(authorize(self.begin(console), subject, self.idp.ca))
 
 
-METHODS = ("client_secret_basic", "private_key_jwt", "none")
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A public client, proven by PKCE alone, is enough for most of this."""
+    with site(tmp_path_factory.mktemp("one"), "none") as made:
+        yield made
 
 
-@pytest.fixture(scope="module", params=METHODS)
-def site(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
-    folder, port = tmp_path_factory.mktemp("oidc"), free_port()
-    yield from _site(folder, port, str(request.param))
-
-
-def _site(folder: Path, port: int, method: str) -> Iterator[Site]:
-    key = generate()
+@contextmanager
+def site(folder: Path, method: str) -> Iterator[Site]:
+    """A server that is the provider's client by ``method``."""
+    port, key = free_port(), generate()
     every: dict[str, dict[str, Any]] = {
         "client_secret_basic": {"client_secret": "a secret with +, % and : in it"},
         "private_key_jwt": {
@@ -108,41 +107,40 @@ def _site(folder: Path, port: int, method: str) -> Iterator[Site]:
             yield Site(server, idp)
 
 
-def test_a_person_signs_in_with_the_roles_of_their_groups(site: Site) -> None:
-    with Console(site.server) as ada:
-        answer = site.sign_in(ada, "s-ada")
+@pytest.mark.parametrize("method", ["client_secret_basic", "private_key_jwt"])
+def test_the_server_proves_itself_to_the_provider(tmp_path: Path, method: str) -> None:
+    with site(tmp_path, method) as made, Console(made.server) as ada:
+        assert made.sign_in(ada, "s-ada").status_code == 200
+        assert ada.http.get("/console").status_code == 200
+
+
+def test_a_person_signs_in_with_the_roles_of_their_groups(one: Site) -> None:
+    with Console(one.server) as ada:
+        answer = one.sign_in(ada, "s-ada")
         assert answer.status_code == 200, answer.text
         assert 'content="0; url=/console"' in answer.text
         assert ada.http.get("/admin/v1/me").json()["roles"] == ["admin"]
         assert ada.http.get("/console").status_code == 200
-    with Console(site.server) as kim:
-        assert site.sign_in(kim, "s-kim").status_code == 200
+    with Console(one.server) as kim:
+        assert one.sign_in(kim, "s-kim").status_code == 200
         me = kim.http.get("/admin/v1/me").json()
         assert me["operator_id"] == "kim-lee"
         assert me["roles"] == ["approver"]
         assert kim.http.get("/console/events").status_code == 403
 
 
-def test_without_a_role_nobody_gets_in(site: Site) -> None:
-    with Console(site.server) as bob:
-        answer = site.sign_in(bob, "s-bob")
+def test_without_a_role_nobody_gets_in(one: Site) -> None:
+    with Console(one.server) as bob:
+        answer = one.sign_in(bob, "s-bob")
         assert answer.status_code == 403
         assert "no role here" in answer.text
         assert bob.http.get("/console").status_code == 303
 
 
-def test_a_name_at_the_provider_is_not_our_admin(site: Site) -> None:
-    with Console(site.server) as eve:
-        assert site.sign_in(eve, "s-eve").status_code == 409
+def test_a_name_at_the_provider_is_not_our_admin(one: Site) -> None:
+    with Console(one.server) as eve:
+        assert one.sign_in(eve, "s-eve").status_code == 409
         assert eve.http.get("/console").status_code == 303
-
-
-# From here on, one way to prove who we are is enough.
-
-
-@pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    yield from _site(tmp_path_factory.mktemp("one"), free_port(), "none")
 
 
 @pytest.mark.attack("H3")

@@ -88,6 +88,7 @@ class ResourceAuth:
             and "authorization" not in request.headers
             and self._people.present(request)
         ):
+            _no_token_in_url(request)
             return await self._people.operator(request)
         token = await self._prove(request, self._operators)
         if ADMIN_SCOPE not in token.scope:
@@ -114,10 +115,7 @@ class ResourceAuth:
 
     async def _prove(self, request: Request, guard: ResourceGuard) -> VerifiedToken:
         scope = request.scope
-        if b"access_token" in scope["query_string"].lower():
-            raise Malformed(
-                "token_in_url", "send the token in the Authorization header, never in a URL"
-            )
+        _no_token_in_url(request)
         authorization, proofs = [], []
         for name, value in scope["headers"]:
             if name == b"authorization":
@@ -151,3 +149,11 @@ class ResourceAuth:
                 retry_after_s=ceil(wait_s),
             )
         return token
+
+
+def _no_token_in_url(request: Request) -> None:
+    """(a)"""
+    if b"access_token" in request.scope["query_string"].lower():
+        raise Malformed(
+            "token_in_url", "send the token in the Authorization header, never in a URL"
+        )
