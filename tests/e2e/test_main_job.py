@@ -109,6 +109,24 @@ def test_a_job_runs_and_its_counts_come_back(world: World) -> None:
         assert result.memory is None
 
 
+def test_inputs_are_bound_and_a_circuit_leads_back_to_its_experiment(world: World) -> None:
+    source = "OPENQASM 3; input float t; qubit[2] q; bit[2] c; U(t, 0, 0) q[0]; c = measure q;"
+    client, _ = world.agent()
+    with client:
+        jobs = [client.submit(source, "local:null", 5, parameters={"t": t}) for t in (0.5, 0.25)]
+        assert len({job.circuit_sha256 for job in jobs}) == 2
+        with pytest.raises(Refused, match="no value"):
+            client.submit(source, "local:null", 5)
+    found = world.operator.call("GET", "admin", "v1", "jobs", jobs[0].job_id, "similar")
+    best = found["items"][0]
+    assert (best["job_id"], best["similarity"]) == (jobs[1].job_id, 1.0)
+    assert best["experiment_id"] == found["experiment_id"]
+    bound = source.replace("input float t;", "").replace("U(t,", "U(0.5,")
+    asked = {"format": "openqasm3", "source": bound}
+    again = world.operator.call("POST", "admin", "v1", "circuits", "similar", body=asked)
+    assert again["items"][0]["same_circuit"]
+
+
 def test_every_violation_comes_back_at_once(world: World) -> None:
     client, _ = world.agent()
     with client, pytest.raises(Refused) as refused:

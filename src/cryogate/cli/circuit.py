@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import click
 
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, fields, table
-from cryogate.cli.records import pairs
+from cryogate.cli.records import pairs, parameters
 from cryogate.domain.errors import Malformed
 from cryogate.domain.safe_text import clean
 
@@ -28,6 +29,7 @@ def group() -> None:
 
 @click.argument("file", type=_PATH)
 @click.option("--format", "notation", type=_FORMATS, help="Default: told from the first line.")
+@click.option("--param", "values", multiple=True, metavar="NAME=NUMBER", help="Bind an input.")
 @click.option("--limit", "limits", multiple=True, metavar="FACT=MOST", help="As depth=100.")
 @click.option("--gate", "gates", multiple=True, help="Allow these gates only; repeat for several.")
 @click.option("--token", "token", type=_PATH, help="What `token show --json` printed.")
@@ -40,6 +42,7 @@ def inspect(
     settings: Settings,
     file: Path,
     notation: str | None,
+    values: tuple[str, ...],
     limits: tuple[str, ...],
     gates: tuple[str, ...],
     token: Path | None,
@@ -66,7 +69,7 @@ def inspect(
     if backend is not None and not (live or backends):
         raise click.UsageError("--backend needs --backends FILE or --live")
     allowed = _limits(limits)
-    program, facts, refusal = _read(file, notation)
+    program, facts, refusal = _read(file, notation, parameters(values))
     if as_svg:
         if program is None:
             raise Malformed("circuit_too_large", refusal)
@@ -148,13 +151,15 @@ def load_program(file: Path, notation: str | None) -> Program:
     Raises:
         Malformed: the circuit is refused; says where and why.
     """
-    program, _, refusal = _read(file, notation)
+    program, _, refusal = _read(file, notation, {})
     if program is None:
         raise Malformed("circuit_too_large", refusal)
     return program
 
 
-def _read(file: Path, notation: str | None) -> tuple[Program | None, Facts, str]:
+def _read(
+    file: Path, notation: str | None, bound: Mapping[str, float]
+) -> tuple[Program | None, Facts, str]:
     """The program and its facts, or no program, the facts all the same, and the refusal."""
     from cryogate.circuits import CircuitError
     from cryogate.cli.job import read_program
@@ -162,7 +167,7 @@ def _read(file: Path, notation: str | None) -> tuple[Program | None, Facts, str]
 
     source = read_program(file)
     try:
-        program = asyncio.run(_load(source.encode(), notation or format_of(source)))
+        program = asyncio.run(_load(source.encode(), notation or format_of(source), bound))
     except CircuitError as error:
         if error.facts is None:
             raise Malformed(f"circuit_{error.code}", str(error)) from None
@@ -170,7 +175,7 @@ def _read(file: Path, notation: str | None) -> tuple[Program | None, Facts, str]
     return program, program.facts, ""
 
 
-async def _load(source: bytes, notation: str) -> Program:
+async def _load(source: bytes, notation: str, bound: Mapping[str, float]) -> Program:
     from cryogate.circuits import RICH_ENTRYPOINT, Format, GuardedPool, WorkerLimits, load
 
     # Workers start on first use, so a flat circuit never pays for one.
@@ -178,7 +183,7 @@ async def _load(source: bytes, notation: str) -> Program:
         RICH_ENTRYPOINT, size=1, limits=WorkerLimits(), max_jobs=1, request_timeout_s=10.0
     )
     try:
-        return await load(source, Format(notation), None, pool)
+        return await load(source, Format(notation), None, pool, parameters=bound)
     finally:
         await pool.close()
 

@@ -13,9 +13,12 @@ from cryogate.cli.amounts import show_cents
 from cryogate.cli.job_views import counts_text, estimate_text, job_text
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, note, say, table
-from cryogate.cli.records import BASE, pairs, show_page
+from cryogate.cli.records import BASE, pairs, parameters, show_page
 
 _FORMATS = click.Choice(["openqasm2", "openqasm3", "ionq.circuit.v1"])
+_PARAMETERS = click.option(
+    "--param", "values", multiple=True, metavar="NAME=NUMBER", help="Bind an input of the circuit."
+)
 _LIST = ("job_id", "state", "agent_id", "experiment_id", "backend", "shots", "cost", "created_at")
 
 
@@ -33,6 +36,7 @@ def group() -> None:
 @click.option("--format", "notation", type=_FORMATS, help="Default: told from the first line.")
 @click.option("--idempotency-key", help="One key, one job, however often it is sent.")
 @click.option("--metadata", multiple=True, metavar="NAME=VALUE")
+@_PARAMETERS
 @click.option("--top", type=click.IntRange(1), default=16, show_default=True, help="Bars to show.")
 def submit(
     settings: Settings,
@@ -45,6 +49,7 @@ def submit(
     notation: str | None,
     idempotency_key: str | None,
     metadata: tuple[str, ...],
+    values: tuple[str, ...],
     top: int,
 ) -> None:
     """Submit the circuit in FILE (- reads standard input)."""
@@ -64,6 +69,7 @@ def submit(
             session_id=session_id,
             idempotency_key=idempotency_key,
             metadata={name: str(value) for name, value in pairs(metadata).items()},
+            parameters=parameters(values),
         )
         if not wait:
             document = msgspec.to_builtins(job)
@@ -95,8 +101,14 @@ def submit(
 @click.option("--backend", default="local:aer", show_default=True)
 @click.option("--shots", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--format", "notation", type=_FORMATS, help="Default: told from the first line.")
+@_PARAMETERS
 def estimate(
-    settings: Settings, file: Path, backend: str, shots: int, notation: str | None
+    settings: Settings,
+    file: Path,
+    backend: str,
+    shots: int,
+    notation: str | None,
+    values: tuple[str, ...],
 ) -> None:
     """Say what FILE would cost at most and whether it may run. Spends nothing.
 
@@ -106,7 +118,13 @@ def estimate(
     from cryogate.cli.failure import REFUSED
 
     with agent(settings) as client:
-        found = client.estimate(read_program(file), backend, shots, notation=notation or "")
+        found = client.estimate(
+            read_program(file),
+            backend,
+            shots,
+            notation=notation or "",
+            parameters=parameters(values),
+        )
     document = msgspec.to_builtins(found)
     emit(settings, document, lambda: estimate_text(document))
     if found.decision not in ("allow", "needs_approval"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -94,6 +95,20 @@ def pairs(texts: Sequence[str]) -> dict[str, str | int | bool]:
             found[name] = int(value)
         else:
             found[name] = value
+    return found
+
+
+def parameters(texts: Sequence[str]) -> dict[str, float]:
+    """``name=value`` texts as numbers for a circuit's ``input`` declarations."""
+    found: dict[str, float] = {}
+    for name, value in pairs(texts).items():
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if isinstance(value, bool) or not math.isfinite(number):
+            raise click.UsageError(f"{name} must be a number")
+        found[name] = number
     return found
 
 

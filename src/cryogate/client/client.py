@@ -142,10 +142,17 @@ class Client:
         return self._result(done)
 
     def estimate(
-        self, program: Source, backend: str = "local:aer", shots: int = 1000, *, notation: str = ""
+        self,
+        program: Source,
+        backend: str = "local:aer",
+        shots: int = 1000,
+        *,
+        notation: str = "",
+        parameters: Mapping[str, float] | None = None,
     ) -> Estimate:
         """What the job would cost at most and what would be decided. Spends nothing."""
-        body = {"backend": backend, "program": _program(program, notation), "shots": shots}
+        source = _program(program, notation, parameters)
+        body = {"backend": backend, "program": source, "shots": shots}
         return self._get(Call("POST", "/v1/estimates", body), Estimate)
 
     def submit(
@@ -158,13 +165,14 @@ class Client:
         session_id: str | None = None,
         idempotency_key: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        parameters: Mapping[str, float] | None = None,
     ) -> Job:
         """Hand a job over. Every submission has an idempotency key, so a lost answer can be asked
-        for again and still gives one job.
+        for again and still gives one job. ``parameters`` bind the circuit's ``input`` declarations.
         """
         body: dict[str, object] = {
             "backend": backend,
-            "program": _program(program, notation),
+            "program": _program(program, notation, parameters),
             "shots": shots,
             "idempotency_key": idempotency_key or secrets.token_hex(16),
         }
@@ -338,9 +346,14 @@ def decode(reply: Reply, kind: type[T]) -> T:
         raise Unavailable("the server's answer cannot be read", reply.status) from error
 
 
-def _program(program: Source, notation: str) -> dict[str, str]:
+def _program(
+    program: Source, notation: str, parameters: Mapping[str, float] | None = None
+) -> dict[str, object]:
     source = read_source(program)
-    return {"format": notation or format_of(source), "source": source}
+    made: dict[str, object] = {"format": notation or format_of(source), "source": source}
+    if parameters:
+        made["parameters"] = dict(parameters)
+    return made
 
 
 def _job_path(job_id: str) -> str:

@@ -89,7 +89,7 @@ class Likenesses:
         found: list[Likeness] = []
         for row in await self._store.fetch("likeness_experiments", {"limit": _EXPERIMENTS}):
             name = text(row, "experiment_id")
-            best: tuple[float, _Job] | None = None
+            best: tuple[float, bool, _Job] | None = None
             for job in await self._jobs(name, job_id):
                 if job.circuit_sha256 not in known:
                     if job.size > left:
@@ -99,10 +99,11 @@ class Likenesses:
                     known[job.circuit_sha256] = await self._compare(job, wanted)
                     compared += 1
                 value = known[job.circuit_sha256]
-                if best is None or value > best[0]:
-                    best = (value, job)
+                same = job.circuit_sha256 == program.fingerprint
+                if best is None or (value, same) > best[:2]:
+                    best = (value, same, job)
             if best is not None:
-                value, job = best
+                value, same, job = best
                 found.append(
                     Likeness(
                         experiment_id=name,
@@ -110,7 +111,7 @@ class Likenesses:
                         owner=text(row, "owner"),
                         classification=text(row, "classification"),
                         similarity=round(value, 4),
-                        same_circuit=job.circuit_sha256 == program.fingerprint,
+                        same_circuit=same,
                         job_id=job.job_id,
                         circuit_sha256=job.circuit_sha256,
                         created_at=rfc3339(job.created_ms),

@@ -18,14 +18,16 @@ BackendName = Annotated[
 ]
 SessionId = Annotated[str, msgspec.Meta(pattern=r"^ses_[0-9a-z]{26}\Z")]
 Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,128}\Z")]
+Parameter = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z")]
 MetaText = Annotated[str, msgspec.Meta(max_length=256)]
 
 
 class ProgramText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A circuit in one of the accepted notations."""
+    """A circuit in an accepted notation; ``parameters`` bind its ``input`` declarations."""
 
     format: Literal["openqasm2", "openqasm3", "ionq.circuit.v1"]
     source: str
+    parameters: Annotated[dict[Parameter, float], msgspec.Meta(max_length=1000)] = {}
 
     def parsed_format(self) -> Format:
         """The circuits package's name for the notation."""

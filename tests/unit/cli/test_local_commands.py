@@ -98,6 +98,20 @@ def test_what_a_token_and_a_backend_would_refuse(tmp_path: Path) -> None:
     assert run(tmp_path, *given).exit_code == 1
 
 
+def test_inputs_are_bound(tmp_path: Path) -> None:
+    source = "OPENQASM 3; input float t; input int k; qubit[2] q; bit c; U(t, 0, 0) q[k];"
+    bind = ("circuit", "inspect", "-", "--json", "--param", "k=1")
+    shas = set()
+    for value in ("0.5", "-1e-3"):
+        result = run(tmp_path, *bind, "--param", f"t={value}", input=source)
+        assert result.exit_code == 0, result.output
+        shas.add(json.loads(result.stdout)["circuit_sha256"])
+    assert len(shas) == 2
+    assert run(tmp_path, *bind, input=source).exit_code == 1
+    for wrong in ("t", "t=nan", "t=true", "t=x", "k=1"):
+        assert run(tmp_path, *bind, "--param", wrong, input=source).exit_code == 2
+
+
 def test_a_circuit_too_large_to_expand_is_described(tmp_path: Path) -> None:
     source = "OPENQASM 3; qubit q; bit c; for int i in [1:1000000000000] { U(0,0,0) q; }"
     result = run(tmp_path, "circuit", "inspect", "-", "--json", "--limit", "depth=10", input=source)

@@ -41,7 +41,9 @@ async def parsed(text: ProgramText, limits: ParseLimits, pool: GuardedPool | Non
     try:
         # surrogates cannot be encoded; they are refused like any other byte we do not read
         source = text.source.encode("utf-8", "surrogatepass")
-        return await load(source, text.parsed_format(), limits, pool)
+        return await load(
+            source, text.parsed_format(), limits, pool, parameters=text.parameters or None
+        )
     except CircuitError as error:
         where = f"line {error.line}: " if error.line is not None else ""
         hint = f" {error.hint}" if error.hint else ""
