@@ -99,12 +99,15 @@ class Running:
 
 @contextmanager
 def running(
-    folder: Path, settings: str = "", prices: Sequence[Mapping[str, Any]] = ()
+    folder: Path,
+    settings: str = "",
+    prices: Sequence[Mapping[str, Any]] = (),
+    whole: Mapping[str, Any] = PRICES,
 ) -> Iterator[Running]:
     """``cryogate up`` on a free port. local:aer costs 6.00 a job, local:null 0.01."""
     state, book, config = folder / "state", folder / "prices.json", folder / "cryogate.toml"
-    entries = [*PRICES["entries"], *prices]
-    book.write_text(json.dumps({**PRICES, "entries": entries}))
+    entries = [*whole["entries"], *prices]
+    book.write_text(json.dumps({**whole, "entries": entries}))
     config.write_text(f'[prices]\nbook = "{book}"\n{settings}')
     env = {k: v for k, v in os.environ.items() if not k.startswith("CRYOGATE_")}
     command = [

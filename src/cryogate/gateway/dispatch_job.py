@@ -7,7 +7,7 @@ import msgspec
 from cryogate.domain.events import Event, Outcome
 from cryogate.domain.experiments import Release
 from cryogate.domain.jobs import JobState
-from cryogate.domain.money import Money
+from cryogate.domain.money import SAME, Money, Rate
 from cryogate.ports.budgets import Hold
 from cryogate.ports.credentials import LeaseTerms
 from cryogate.ports.revocations import Subject
@@ -48,6 +48,20 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     def scheme(self) -> str:
         """The provider's scheme: what stands before the colon of the backend's name."""
         return self.backend.partition(":")[0]
+
+    @property
+    def converted_at(self) -> Rate:
+        """The rate at which the job's bound was converted out of its price's currency."""
+        if not self.rate:
+            return SAME
+        num, _, den = self.rate.partition("/")
+        return Rate(int(num), int(den))
+
+    @property
+    def ceiling_cents(self) -> int:
+        """The bound in the price's currency, which is what its vendor counts in."""
+        rate = self.converted_at
+        return self.cost_bound_cents * rate.den // rate.num
 
     def hold(self) -> Hold:
         """What the job holds, exactly as it was reserved."""

@@ -120,7 +120,7 @@ async def intend(desk: Desk, hand: Hand, provider: Provider) -> Submission | Non
     if desk.clock.now_ms() - now_ms > desk.limits.claim_ms // 2:
         raise Lost  # this process stood still; its claim may end during the call
     return Submission(
-        job.job_id, job.backend, program, job.shots, job.experiment_id, job.cost_bound_cents, text
+        job.job_id, job.backend, program, job.shots, job.experiment_id, job.ceiling_cents, text
     )
 
 

@@ -22,7 +22,6 @@ import msgspec
 from cryogate.domain.events import Event, Outcome
 from cryogate.domain.experiments import Release
 from cryogate.domain.jobs import JobState
-from cryogate.domain.money import Rate
 from cryogate.gateway.dispatch_job import Job
 from cryogate.ports.budgets import Ledger
 from cryogate.ports.provider import RawResult, VendorState, VendorStatus
@@ -76,10 +75,8 @@ def charge(job: Job, cents: object, currency: object = "") -> Charge:
         return Charge(bound, "budget.bound_charged", "vendor_cost_not_a_number")
     if cents < 0:
         return Charge(bound, "budget.bound_charged", "vendor_cost_negative")
-    if job.rate:
-        # The rate is the one at which the job's bound was converted, whatever it is today.
-        num, _, den = job.rate.partition("/")
-        cents = Rate(int(num), int(den)).up(cents)
+    # The rate is the one at which the job's bound was converted, whatever it is today.
+    cents = job.converted_at.up(cents)
     if cents > max(bound * _ABSURD_FACTOR, _ALWAYS_PLAUSIBLE):
         return Charge(bound, "budget.bound_charged", "vendor_cost_absurd")
     if cents > bound:

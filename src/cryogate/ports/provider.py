@@ -127,7 +127,8 @@ class Submission:
 
     ``text`` is the program in the backend's dialect, read back by another parser and found to be
     the same program (C5): an adapter sends these bytes and emits nothing itself. Empty where the
-    backend declares no dialect.
+    backend declares no dialect. ``cost_ceiling_cents`` is in the currency of the backend's price,
+    as a vendor's bill is.
     """
 
     job_id: str

@@ -103,6 +103,8 @@ def test_a_bill_in_another_currency_than_the_price_is_charged_at_the_bound() -> 
 @pytest.mark.attack("B4")
 def test_a_bill_is_converted_at_the_rate_of_its_bound() -> None:
     priced = msgspec.structs.replace(job(bound=92), price_currency="HQC", rate="23/25")
+    assert priced.ceiling_cents == 100
+    assert charge(priced, priced.ceiling_cents) == Charge(92)
     assert charge(priced, 50) == Charge(46)
     assert charge(priced, 51, "HQC") == Charge(47)
     assert charge(priced, 101) == Charge(93, "budget.overrun", "vendor_cost_above_bound")
