@@ -336,3 +336,36 @@ def test_a_demand_of_policys_is_read_strictly() -> None:
     for bad in ({"quorum": 0}, {"quorum": 10}, {"quorum": "2"}, {"role": "owner"}, {"votes": 1}):
         with pytest.raises(MalformedAnswer):
             read_decision(answered(**bad), "d")
+
+
+@pytest.mark.parametrize("turns_out", ["bob@example.com", "Alice@Example.com"])
+async def test_who_turns_out_to_be_somebody_else_does_not_count_twice(
+    turns_out: str, dsn: str | None, tmp_path: Path
+) -> None:
+    async with two_needed(tmp_path, dsn) as w:
+        await w.operator("bob", person="bob@example.com")
+        approval_id = await w.park(hold_of())
+        await w.desk.approve(approval_id, CAROL)
+        await w.operator("carol", person=turns_out)  # the second voter, or the agent's owner
+        if turns_out.startswith("bob"):
+            with pytest.raises(Conflict):
+                await w.desk.approve(approval_id, BOB)
+        else:
+            await w.desk.approve(approval_id, BOB)
+        assert (await w.desk.get(approval_id)).approval.state is ApprovalState.PENDING
+        assert (await w.job_row())["state"] == "parked"
+
+
+async def test_two_votes_of_one_person_are_one_when_they_are_used(
+    dsn: str | None, tmp_path: Path
+) -> None:
+    async with two_needed(tmp_path, dsn) as w:
+        terms, now_ms = terms_of(hold_of()), w.clock.now_ms()
+        opened = (await w.desk.grant(terms, OWNER, BOB)).approval
+        await w.desk.approve(opened.approval_id, CAROL)
+        assert await w.approvals.find_approved(terms, now_ms) is not None
+        for name in ("bob", "carol"):
+            await w.operator(name, person="Bob@example.com" if name == "bob" else "bob@example.com")
+        assert await w.approvals.find_approved(terms, now_ms) is None
+        with pytest.raises(GuardFailed):
+            await w.commit(*w.approvals.use(opened.approval_id, terms, now_ms))

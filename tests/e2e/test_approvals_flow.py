@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from email.message import EmailMessage
 from typing import Any
 
@@ -139,6 +140,21 @@ def test_people_get_a_mail_whose_link_decides_nothing(
             answer = agent.http.request(method, url)
             assert answer.status_code >= 300, (method, url)
     assert show(agent, approval_id)["state"] == "pending"
+    told = world.admin("GET", "approvals", approval_id)["told"]
+    assert [(t["channel"], t["kind"]) for t in told] == [("mail", "approval.requested")]
+
+
+@pytest.mark.attack("H5")
+def test_streams_of_one_agent_are_few(world: Running) -> None:
+    agent = world.agent()
+    path = f"/v1/approvals/{ask(agent)['approval_id']}/events"
+    agent.call("GET", "/v1/approvals")  # has the nonce, if one is asked for
+    with ExitStack() as open_streams:
+        for _ in range(4):
+            stream = agent.http.stream("GET", path, headers=agent.headers("GET", path))
+            assert open_streams.enter_context(stream).status_code == 200
+        refused = agent.call("GET", path)
+        assert (refused.status_code, "retry-after" in refused.headers) == (429, True)
 
 
 @pytest.mark.attack("A1")

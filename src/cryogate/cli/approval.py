@@ -129,6 +129,7 @@ def _human(item: dict[str, Any]) -> None:
             ("state", item.get("state")),
             ("needs", _needs(item)),
             ("said yes", _voters(item)),
+            ("told", _told(item)),
             ("agent", terms.get("agent_id")),
             ("experiment", terms.get("experiment_id")),
             ("backend", terms.get("backend")),
@@ -159,6 +160,11 @@ def _voters(item: dict[str, Any]) -> str | None:
         for vote in votes
     ]
     return ", ".join(names) or None
+
+
+def _told(item: dict[str, Any]) -> str | None:
+    told = [message for message in item.get("told") or () if isinstance(message, dict)]
+    return ", ".join(f"{m.get('channel')}: {m.get('kind')} {m.get('state')}" for m in told) or None
 
 
 def _stages(terms: dict[str, Any]) -> str | None:

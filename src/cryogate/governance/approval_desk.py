@@ -27,7 +27,7 @@ from cryogate.governance.approval_rows import (
 from cryogate.governance.approvals import ApprovalRules
 from cryogate.governance.paging import LATEST, Page, cut, decode_cursor, page_size
 from cryogate.governance.people import require_note
-from cryogate.governance.voters import Vote, Voter, Voters, counted, own_vote
+from cryogate.governance.voters import Vote, Voter, Voters, own_vote
 from cryogate.ports.approvals import Approval
 from cryogate.ports.budgets import Ledger
 from cryogate.ports.clock import Clock
@@ -125,7 +125,7 @@ class ApprovalDesk:
                 actor, approval.role, found.owner, approval.requested_by
             )
             votes = await self._voters.votes(approval_id)
-            before, mine = counted(found, votes), own_vote(voter, votes)
+            before, mine = self._voters.counted(found, votes), own_vote(voter, votes)
             if mine is not None and before < approval.quorum:
                 raise Conflict("already_voted", "you have approved it; it needs somebody else too")
             vote = () if mine is not None else (_cast(approval_id, voter, note, now_ms),)

@@ -17,6 +17,7 @@ import json
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from cryogate.domain.approvals import ApprovalState
@@ -31,10 +32,10 @@ from cryogate.governance.messages import (
     event_facts,
     quoted,
 )
-from cryogate.governance.rows import number, text
+from cryogate.governance.rows import maybe_text, number, text
 from cryogate.ports.channels import ASKS, URGENT, Channel, Message, NotSent
 from cryogate.ports.clock import Clock
-from cryogate.ports.store import GuardFailed, Row, SqlValue, Statement, Store, UnitOfWork
+from cryogate.ports.store import GuardFailed, ReadStore, Row, SqlValue, Statement, Store, UnitOfWork
 
 log = logging.getLogger("cryogate.outbox")
 CURSOR = "outbox"
@@ -236,3 +237,30 @@ def _sorted(event: Mapping[str, Any]) -> tuple[str, str, int]:
     what, whom, severity, *_ = [*reasons, "", "", ""]
     urgent = severity in ("high", "critical")
     return kind if urgent else "alert.noted", f"{what} {whom}"[:300], _QUIET_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of one message: ``waiting``, ``sent``, ``dropped`` or ``dead``, and why."""
+
+    channel: str
+    kind: str
+    state: str
+    attempts: int
+    trouble: str | None
+
+
+async def told_about(store: ReadStore, about: str) -> Sequence[Told]:
+    """The messages about an approval, oldest first.
+
+    Raises:
+        StoreUnavailable: the database did not answer.
+    """
+    rows = await store.fetch("outbox_of", {"about": about})
+    return tuple(
+        Told(
+            text(row, "channel"), text(row, "kind"), text(row, "state"), number(row, "attempts"),
+            maybe_text(row, "trouble"),
+        )
+        for row in rows
+    )  # fmt: skip

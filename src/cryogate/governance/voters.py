@@ -113,11 +113,11 @@ class Voters:
             raise Forbidden("self_approval", "who asked for this cannot approve it")
         return voter
 
-
-def counted(found: ApprovalRecord, votes: Sequence[Vote]) -> int:
-    """How many votes count now."""
-    role = found.approval.role
-    return len({vote.voter.key for vote in votes if vote.voter.may(role)})
+    def counted(self, found: ApprovalRecord, votes: Sequence[Vote]) -> int:
+        """How many votes count now: also who is known to be whom may have changed since."""
+        role, owner = found.approval.role, found.owner
+        standing = (vote.voter for vote in votes if vote.voter.may(role))
+        return len({v.key for v in standing if self._allow_self or not v.is_person(owner)})
 
 
 def own_vote(voter: Voter, votes: Sequence[Vote]) -> Vote | None:

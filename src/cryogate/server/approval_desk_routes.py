@@ -13,6 +13,8 @@ from cryogate.domain.agents import Operator
 from cryogate.domain.approvals import ApprovalState
 from cryogate.governance.approval_desk import ApprovalDesk
 from cryogate.governance.approval_rows import ApprovalRecord
+from cryogate.governance.outbox import told_about
+from cryogate.ports.store import ReadStore
 from cryogate.server.bodies import read_json
 from cryogate.server.endpoints import Endpoint, ForOperators, OperatorRole
 from cryogate.server.replies import actor, one_of, query, reply, whole_number
@@ -31,8 +33,11 @@ class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ApprovalDeskRoutes:
     """List, show, approve, deny, take a yes back. ``decided`` is told the id of what moved."""
 
-    def __init__(self, desk: ApprovalDesk, decided: Callable[[str], None]) -> None:
+    def __init__(
+        self, desk: ApprovalDesk, store: ReadStore, decided: Callable[[str], None]
+    ) -> None:
         self._desk = desk
+        self._store = store
         self._decided = decided
 
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -58,7 +63,7 @@ class ApprovalDeskRoutes:
         return reply(page_view(page, approval_view))
 
     async def show(self, request: Request, operator: Operator) -> Response:
-        """One approval with its exact terms, its evidence, and who has said yes."""
+        """One approval with its exact terms, its evidence, who has said yes, and who was told."""
         return await self._whole(await self._desk.get(request.path_params["id"]))
 
     async def approve(self, request: Request, operator: Operator) -> Response:
@@ -89,4 +94,5 @@ class ApprovalDeskRoutes:
 
     async def _whole(self, found: ApprovalRecord) -> Response:
         votes = [vote_view(vote, counts) for vote, counts in await self._desk.votes(found)]
-        return reply({**approval_view(found), "votes": votes})
+        told = await told_about(self._store, found.approval.approval_id)
+        return reply({**approval_view(found), "votes": votes, "told": told})

@@ -90,7 +90,7 @@ class Governance:
             prices=PriceList(self.book, self._age, clock.now_ms),
         )
         return (
-            *ApprovalDeskRoutes(self.desk, decided).endpoints(),
+            *ApprovalDeskRoutes(self.desk, store, decided).endpoints(),
             *PromotionRoutes(promotions, self.desk).endpoints(),
             *others.endpoints(),
             *money.endpoints(),

@@ -40,7 +40,8 @@ FROM approvals
 WHERE terms_digest = :terms_digest AND state = 'approved' AND expires_ms > :now_ms
   AND quorum >= :quorum AND (approver_role = :role OR CAST(:role AS TEXT) = 'approver')
   AND quorum <= (
-    SELECT count(DISTINCT v.person) FROM approval_votes v
+    SELECT count(DISTINCT lower(CASE WHEN o.person = '' THEN o.operator_id ELSE o.person END))
+    FROM approval_votes v
     JOIN operators o ON o.operator_id = v.operator_id
     WHERE v.approval_id = approvals.approval_id AND v.withdrawn_ms IS NULL AND o.active = 1
       AND (o.roles LIKE '%"' || approvals.approver_role || '"%'
@@ -53,7 +54,8 @@ UPDATE approvals SET state = 'used', version = version + 1
 WHERE approval_id = :approval_id AND state = 'approved' AND terms_digest = :terms_digest
   AND expires_ms > :now_ms
   AND quorum <= (
-    SELECT count(DISTINCT v.person) FROM approval_votes v
+    SELECT count(DISTINCT lower(CASE WHEN o.person = '' THEN o.operator_id ELSE o.person END))
+    FROM approval_votes v
     JOIN operators o ON o.operator_id = v.operator_id
     WHERE v.approval_id = approvals.approval_id AND v.withdrawn_ms IS NULL AND o.active = 1
       AND (o.roles LIKE '%"' || approvals.approver_role || '"%'
@@ -87,7 +89,8 @@ SET state = :state, decided_by = :decided_by, decided_ms = :now_ms, decision_not
 WHERE approval_id = :approval_id AND state = 'pending' AND terms_digest = :terms_digest
   AND expires_ms > :now_ms
   AND quorum <= (
-    SELECT count(DISTINCT v.person) FROM approval_votes v
+    SELECT count(DISTINCT lower(CASE WHEN o.person = '' THEN o.operator_id ELSE o.person END))
+    FROM approval_votes v
     JOIN operators o ON o.operator_id = v.operator_id
     WHERE v.approval_id = approvals.approval_id AND v.withdrawn_ms IS NULL AND o.active = 1
       AND (o.roles LIKE '%"' || approvals.approver_role || '"%'

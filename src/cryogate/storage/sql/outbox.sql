@@ -51,10 +51,6 @@ WHERE message_id = :message_id AND state = 'waiting' AND attempts = :attempts
 SELECT message_id, channel, about, kind, body, state, attempts, due_ms, trouble, created_ms
 FROM outbox WHERE about = :about ORDER BY message_id
 
--- name: outbox_waiting
-SELECT channel, count(*) AS messages, min(created_ms) AS oldest_ms FROM outbox
-WHERE state = 'waiting' GROUP BY channel ORDER BY channel
-
 -- name: outbox_prune
 DELETE FROM outbox WHERE state IN ('sent', 'dropped') AND done_ms < :before_ms
 
