@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from tests.support.server import Server, server
 
-from cryogate.client import Client, Enroller, Identity, Refused, read_credential, write_credential
+from cryogate.client import (
+    Client,
+    Enroller,
+    Identity,
+    Operator,
+    Refused,
+    read_credential,
+    write_credential,
+)
 from cryogate.client.identity import replace_credential
 
 
@@ -151,3 +159,13 @@ def test_a_device_that_is_denied_is_told_so(world: Server) -> None:
     with pytest.raises(Refused) as refused:
         enroller.by_device("nobody", "exp", lambda code, *_: codes.append(code))
     assert refused.value.code == "access_denied"
+
+
+def test_an_operator_replaces_its_own_key(tmp_path: Path) -> None:
+    with server(tmp_path / "state") as own:
+        path = own.state / "operator.jwk"
+        before = read_credential(path).identity.kid
+        Enroller(own.url).rotate(path)
+        assert read_credential(path).identity.kid != before
+        with Operator(own.url, read_credential(path).identity) as operator:
+            assert operator.call("GET", "admin", "v1", "agents")["items"] == []
