@@ -341,6 +341,24 @@ def test_the_exact_terms_are_on_the_page_and_hostile_text_is_only_text(
     assert "&lt;b&gt;wait &amp; see&lt;/b&gt;" in admin.http.get("/console/experiments").text
 
 
+@pytest.mark.attack("H3")
+def test_an_owner_cannot_approve_under_another_name(
+    server: ServerProcess, parked: tuple[Client, str], operator: Operator
+) -> None:
+    _, job_id = parked  # of an agent that kim@example.org owns
+    made = operator.call("POST", "admin", "v1", "operators", body={
+        "operator_id": f"second-{job_id[-8:]}", "roles": ["approver"],
+        "person": "kim@example.org"})  # fmt: skip
+    with Console.invited(server, made["operator_id"], made["one_time_password"]) as kim:
+        approval = approval_of(kim, job_id)
+        page = f"/console/approvals/{approval['approval_id']}"
+        form = {"decision": "approve", "terms_sha256": approval["terms_sha256"]}
+        answer = kim.post(page, form)
+        assert answer.status_code == 403
+        assert "owner cannot approve" in answer.text
+        assert kim.post(page, {**form, "decision": "deny"}).status_code == 303
+
+
 @pytest.mark.attack("H4")
 @pytest.mark.parametrize("note", ["\u202eevil", "\x1b[2J", "\u200bx", "a\x00b"])
 def test_misleading_notes_are_refused(

@@ -11,6 +11,11 @@ from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, say
 from cryogate.cli.records import BASE, listed, paged
 
+_PERSON = click.option(
+    "--person",
+    metavar="OWNER",
+    help="Who it is, by the name under which they own agents: they approve none of those.",
+)
 _COLUMNS = ("operator_id", "active", "roles", "created_at")
 
 
@@ -44,12 +49,13 @@ def list_(settings: Settings, after: str | None, limit: int | None) -> None:
     type=click.Choice(["admin", "approver", "auditor"]),
     help="May be given more than once.",
 )
-def create(settings: Settings, name: str, roles: tuple[str, ...]) -> None:
+@_PERSON
+def create(settings: Settings, name: str, roles: tuple[str, ...], person: str | None) -> None:
     """Make an operator who signs in to the console with a one-time password."""
     from cryogate.cli.connect import operator
 
     with operator(settings) as server:
-        body = {"operator_id": name, "roles": list(roles)}
+        body = {"operator_id": name, "roles": list(roles), "person": person or ""}
         made = server.call("POST", *BASE, "operators", body=body)
     _tell(settings, made)
 
@@ -67,7 +73,14 @@ def password(settings: Settings, name: str) -> None:
 @click.argument("name")
 @click.option("--role", "roles", multiple=True, type=click.Choice(["admin", "approver", "auditor"]))
 @click.option("--active/--inactive", default=None, help="Whether it has any rights at all.")
-def set_(settings: Settings, name: str, roles: tuple[str, ...], active: bool | None) -> None:
+@_PERSON
+def set_(
+    settings: Settings,
+    name: str,
+    roles: tuple[str, ...],
+    active: bool | None,
+    person: str | None,
+) -> None:
     """Change an operator's roles, or take all rights away."""
     from cryogate.cli.connect import operator
 
@@ -76,6 +89,8 @@ def set_(settings: Settings, name: str, roles: tuple[str, ...], active: bool | N
         body["roles"] = list(roles)
     if active is not None:
         body["active"] = active
+    if person is not None:
+        body["person"] = person
     with operator(settings) as server:
         found = server.call("PATCH", *BASE, "operators", name, body=body)
     state = "active" if found["active"] else "inactive"

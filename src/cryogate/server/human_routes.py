@@ -23,14 +23,18 @@ _MAX_BODY = 4 << 10
 _PAGE = 100
 _EVERY = tuple(OperatorRole)
 _LOOK = (OperatorRole.APPROVER, OperatorRole.AUDITOR)
+Person = Annotated[str, msgspec.Meta(max_length=128)]
 Roles = Annotated[tuple[OperatorRole, ...], msgspec.Meta(min_length=1, max_length=3)]
 
 
 class NewOperator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Somebody who signs in with a one-time password."""
+    """Somebody who signs in with a one-time password. ``person`` is the human behind the account,
+    by the name under which they may own agents.
+    """
 
     operator_id: str
     roles: Roles
+    person: Person = ""
 
 
 class OperatorChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,6 +42,7 @@ class OperatorChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     active: bool | UnsetType = UNSET
     roles: Roles | UnsetType = UNSET
+    person: Person | UnsetType = UNSET
 
 
 def operator_view(operator: Operator) -> dict[str, Any]:
@@ -98,7 +103,7 @@ class HumanRoutes:
     async def create(self, request: Request, operator: Operator) -> Response:
         """201 with the one-time password: it is shown here and never again."""
         new = await read_json(request, NewOperator, _MAX_BODY)
-        made = await self._accounts.create(new.operator_id, new.roles, actor(operator))
+        made = await self._accounts.create(new.operator_id, new.roles, actor(operator), new.person)
         return reply(_shown_once(made), 201)
 
     async def reset(self, request: Request, operator: Operator) -> Response:
@@ -115,6 +120,8 @@ class HumanRoutes:
         """The operator, changed. Who is made inactive has no session left."""
         change = await read_json(request, OperatorChange, _MAX_BODY)
         name: str = request.path_params["id"]
+        if change.person is not UNSET:
+            await self._accounts.is_person(name, change.person, actor(operator))
         found = await self._registry.update_operator(
             name,
             actor=actor(operator),

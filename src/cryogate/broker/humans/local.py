@@ -25,6 +25,7 @@ from cryogate.broker.humans.passwords import (
     require_acceptable,
 )
 from cryogate.broker.humans.sessions import HumanSessions, Opening, human_event
+from cryogate.broker.registry_rules import OPERATOR_ROLES, owner_name
 from cryogate.broker.rows import names_text, number, operator_of, text
 from cryogate.domain.errors import Conflict, Forbidden, Malformed, NotFound, Unauthenticated
 from cryogate.domain.events import Event, Outcome
@@ -41,7 +42,6 @@ from cryogate.ports.store import (
     UnitOfWork,
 )
 
-OPERATOR_ROLES: Final = frozenset({"admin", "approver", "auditor"})
 ONE_TIME_MS: Final = 24 * 3_600_000
 _FREE_FAILURES: Final = 5
 _FIRST_WAIT_MS, _LONGEST_WAIT_MS = 1_000, 60_000
@@ -82,8 +82,10 @@ class LocalAccounts:
         """Whether there is an account already."""
         return await self._store.fetch_one("local_accounts_any", {}) is not None
 
-    async def create(self, operator_id: str, roles: Collection[str], actor: str) -> NewPassword:
-        """A new operator who signs in with a one-time password.
+    async def create(
+        self, operator_id: str, roles: Collection[str], actor: str, person: str = ""
+    ) -> NewPassword:
+        """A new operator who signs in with a one-time password. ``person`` as `is_person`.
 
         Raises:
             Malformed: no name, or roles that do not exist.
@@ -99,7 +101,25 @@ class LocalAccounts:
         )
         said = tuple(f"role {role}" for role in sorted(set(roles)))
         created = human_event(now_ms, "operator.created", operator_id, *said, actor=actor)
-        return await self._give(operator_id, actor, "local_account_insert", (operator,), (created,))
+        before = (operator, _is_person(operator_id, person)) if person else (operator,)
+        return await self._give(operator_id, actor, "local_account_insert", before, (created,))
+
+    async def is_person(self, operator_id: str, person: str, actor: str) -> None:
+        """Say which human is behind an account, by the name under which they may own agents: they
+        approve none of those, and two accounts of one human are one voice (H3).
+
+        Raises:
+            Malformed: not a name that an owner could have.
+            NotFound: no such operator.
+        """
+        statement = _is_person(operator_id, person)
+        event = human_event(
+            self._clock.now_ms(), "operator.updated", operator_id, f"person {person}", actor=actor
+        )
+        try:
+            await self._store.commit(UnitOfWork((statement,), (event,)))
+        except GuardFailed:
+            raise NotFound("no_such_operator", "there is no such operator") from None
 
     async def enable(self, operator_id: str, actor: str) -> NewPassword:
         """A one-time password for an operator who has none yet.
@@ -245,3 +265,9 @@ class LocalAccounts:
                 "password_superseded", "the password was changed meanwhile; sign in again"
             ) from None
         return opening
+
+
+def _is_person(operator_id: str, person: str) -> Statement:
+    return Statement(
+        "operator_is_person", {"operator_id": operator_id, "person": owner_name(person)}
+    )
