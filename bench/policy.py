@@ -26,6 +26,7 @@ import regorus
 from bench.support import free_port, wait_for
 from cryogate.domain.decisions import Allow
 from cryogate.policies import Bundle, OpaEngine, RegorusEngine, shipped_bundle
+from cryogate.policies.guarded import GuardedEngine
 from cryogate.policies.local_key import sign_directory
 from cryogate.policies.question import encode_question
 from cryogate.policies.samples import ISSUE, JOB
@@ -127,6 +128,10 @@ async def main() -> None:
                     f"{agents:4} agents  {what:<12} embedded p50 {mine:6.0f} us "
                     f"(limit {EMBEDDED_US})  bare {bare:5.0f} us  ratio {mine / bare:4.1f}"
                 )
+            guarded = GuardedEngine(bundle, 5000, workers=1)
+            theirs = await p50_us(guarded.decide, msgspec.convert(JOB, Question), 1000)
+            await guarded.close()
+            print(f"{agents:4} agents  job:submit   guarded  p50 {theirs:6.0f} us")
             if not HAS_OPA:
                 print("no OPA here: make tools")
                 continue

@@ -100,3 +100,14 @@ def test_the_page_about_kits_does_what_it_says(server: Live) -> None:
     told = [text for _, text in server.page(DOCS / "policies-kit.md")]
     assert "tests passed" in told[1]
     assert "version 3 is in force" in told[4]
+
+
+def test_every_decision_in_the_log_names_a_bundle_that_was_in_force(server: Live) -> None:
+    known = {item["digest"] for item in server.json("policy", "history")["items"]}
+    decided: dict[str, set[str]] = {}
+    for event in server.json("audit", "events", "--limit", "1000")["items"]:
+        by_agent = event.get("agent_id") is not None
+        if event["action"] in ("job.accepted", "job.refused", "token.issued") and by_agent:
+            decided.setdefault(event["action"], set()).add(event["policy_digest"])
+    assert set(decided) == {"job.accepted", "job.refused", "token.issued"}
+    assert all(digests <= known for digests in decided.values())

@@ -260,9 +260,9 @@ def bundle_with(statements: dict[str, object] | None, room: Path, *, indexed: bo
 @pytest.mark.parametrize(
     ("statements", "questions", "indexed"),
     [
-        (None, [generated(n) for n in range(1000)], False),
-        (ABAC, [bent(generated(n), n) for n in range(1000)], False),
-        (ABAC, [bent(generated(n), n) for n in range(1000, 1500)], True),
+        (None, [generated(n) for n in range(2000)], False),
+        (ABAC, [bent(generated(n), n) for n in range(800)], False),
+        (ABAC, [bent(generated(n), n) for n in range(800, 1200)], True),
     ],
     ids=["shipped", "abac", "abac-indexed"],
 )

@@ -7,13 +7,14 @@ kept in full (`cryogate.gateway.refusals`). What follows from that, and is told 
 - agent, experiment and budget are those of today, so an agent promoted since is asked about as
   promoted;
 - what a token had used before a job is the sum of its earlier jobs' bounds;
+- whether a circuit had run on a simulator is whether it has by now;
 - recent denials and calibration ages were never written down, and are not known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -59,7 +60,8 @@ class QuestionHistory:
             "asked_jobs_since", {**params, "since_ms": since_ms - _TOKEN_LIFE_MS}
         )
         found = [_of_token(row) for row in tokens]
-        found += [a for a in self._of_jobs(jobs) if a.at_ms >= since_ms]
+        asked = [a for a in self._of_jobs(jobs) if a.at_ms >= since_ms]
+        found += [await self._with_simulated(a) for a in asked]
         if refused:
             rows = await self._store.fetch(
                 "refused_questions_since", {**params, "since_ms": since_ms}
@@ -76,7 +78,7 @@ class QuestionHistory:
         row = await self._store.fetch_one("asked_job", {"job_id": job_id})
         if row is None:
             raise NotFound("job_not_found", "no such job")
-        return self._of_jobs([row])[0]
+        return await self._with_simulated(self._of_jobs([row])[0])
 
     async def newest_refusal(self, agent_id: str) -> Asked:
         """The last question about the agent that was refused.
@@ -88,6 +90,21 @@ class QuestionHistory:
         if row is None:
             raise NotFound("no_refusal", "no refused question of this agent is kept")
         return _of_refusal(row)
+
+    async def _with_simulated(self, asked: Asked) -> Asked:
+        """For a job on hardware: whether its circuit ever finished on a simulator."""
+        question = asked.question
+        circuit, backend, experiment = question.circuit, question.backend, question.experiment
+        if circuit is None or experiment is None or backend is None or backend.simulator:
+            return asked
+        rows = await self._store.fetch(
+            "backends_that_ran",
+            {"experiment_id": experiment.id, "circuit_sha256": circuit.sha256},
+        )
+        devices = (self._devices().get(str(row["backend"])) for row in rows)
+        simulated = any(device is not None and device.simulator for device in devices)
+        told = msgspec.structs.replace(circuit, simulated=simulated)
+        return replace(asked, question=msgspec.structs.replace(question, circuit=told))
 
     def _of_jobs(self, newest_first: Sequence[Row]) -> list[Asked]:
         used: dict[str, tuple[int, int, int]] = {}
