@@ -93,10 +93,12 @@ class MemoryLimits(SubmitLimits):
         self._counted: Counter[tuple[str, str]] = Counter()
         self._since: Counter[tuple[str, str]] = Counter()
         self._per_backend: Counter[str] = Counter()
+        self._asked = True  # what was there before this process is counted once
 
     def admit(self, agent_id: str, backend: str) -> None:
         """See `SubmitLimits.admit`."""
         brakes, key = self._brakes, (agent_id, backend)
+        self._asked = True
         mine = self._counted[key] + self._since[key]
         most = brakes.in_flight_per_agent
         if most and mine >= most:
@@ -146,12 +148,17 @@ class MemoryLimits(SubmitLimits):
             self._per_backend[backend] += jobs
 
     async def run(self, interval_s: float = 1.0) -> None:
-        """Count until cancelled; ends at once where nothing needs it."""
+        """Count until cancelled; ends at once where nothing needs it.
+
+        Where nobody has asked since the last count, there is nobody to answer with a new one.
+        """
         while self.counts:
-            try:
-                await self.count()
-            except Unavailable:
-                log.warning("jobs in flight cannot be counted", exc_info=True)
+            if self._asked:
+                self._asked = False
+                try:
+                    await self.count()
+                except Unavailable:
+                    log.warning("jobs in flight cannot be counted", exc_info=True)
             await asyncio.sleep(interval_s)
 
     def _held(
