@@ -52,6 +52,18 @@ def test_the_page_about_budgets_does_what_it_says(server: Live) -> None:
     with (server.room / "usage.csv").open(newline="") as file:
         [row] = csv.DictReader(file)
     assert (row["experiment_id"], row["jobs"], row["shots"]) == ("money", "1", "1000")
+    [job] = server.json("job", "list")["items"]
+    back = ("--back", "0.01", "--reason", "credit note 4711")
+    assert "correct" in server.run("budget", "correct", job["job_id"], *back)
+    assert "-0.01 USD" in server.run("budget", "entries", job["job_id"])
+    server.run("budget", "correct", job["job_id"], *back, "--add", "0.01", expect=2)
+    server.run("budget", "unblock", "money", "--reason", "looked at", expect=1)
+    server.run(
+        "budget", "unblock", "cost-center:lab-7", "--per", "month", "--reason", "r", expect=1
+    )
+    server.run("budget", "limit", "planet:mars", "--per", "day", "--shots", "1", expect=2)
+    assert "lab-7" in server.run("budget", "report", "--month", job["created_at"][:7])
+    assert server.json("budget", "check")["balanced"] is True
     actions = server.run("audit", "events", "--json")
     for action in ("budget.changed", "budget.limit_set", "budget.limit_removed", "ledger.closed"):
         assert action in actions

@@ -4,9 +4,11 @@ A unit is never split and its statements keep their order. When a merged unit fa
 nothing of it happened, and each of its units is committed alone: one job's failed guard never
 fails another's.
 
-Which units may be merged: those that lock only rows of their own job, and the one budget row of
-their experiment as the last thing. Merged units are sorted by experiment, so that two replicas
-take budget rows in the same order and cannot deadlock. Everything else is committed alone.
+Which units may be merged: those that lock only rows of their own job, the one budget row of their
+experiment, and after it the windows of limits that the job was charged to. Merged units are sorted
+by experiment, so that two replicas take budget rows in the same order and cannot deadlock; should
+they meet in a window that several experiments share, the database undoes one of them and the store
+runs it again. Everything else is committed alone.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from cryogate.domain.errors import CryogateError
 from cryogate.domain.events import Event, Outcome
-from cryogate.domain.periods import show
+from cryogate.domain.periods import day_of, month_of, show
 from cryogate.governance.rows import maybe_number, number, text
 from cryogate.ports.alerts import Alerts, Severity
 from cryogate.ports.clock import Clock
@@ -90,7 +90,9 @@ class BudgetWatch:
             experiment = text(row, "experiment_id")
             mark = Statement("tell_soft_budget", {"experiment_id": experiment})
             found += await self._tell(mark, row, f"experiment {experiment}", experiment, "total")
-        for row in await self._store.fetch("soft_windows", {}):
+        now_ms = self._clock.now_ms()
+        periods = {"day": day_of(now_ms), "month": month_of(now_ms)}
+        for row in await self._store.fetch("soft_windows", periods):
             scope, subject = text(row, "scope"), text(row, "subject")
             named: dict[str, SqlValue] = {
                 "budget_id": text(row, "budget_id"),

@@ -47,6 +47,8 @@ CREATE TABLE budget_windows (
   PRIMARY KEY (budget_id, subject, period)
 ) {{strict}};
 
+CREATE INDEX budget_windows_by_period ON budget_windows (budget_id, period);
+
 -- Which windows a job was charged to: what was held there is given back there, whatever the limits
 -- have become since.
 CREATE TABLE ledger_charges (

@@ -264,7 +264,7 @@ LIMIT 100
 SELECT s.budget_id, s.scope, s.span, s.currency, s.limit_cents, s.limit_shots, s.soft_percent,
        w.subject, w.period, w.held_cents, w.spent_cents, w.held_shots, w.spent_shots
 FROM scoped_budgets s JOIN budget_windows w ON w.budget_id = s.budget_id
-WHERE s.active = 1 AND s.soft_percent > 0 AND w.told = 0
+WHERE s.active = 1 AND s.soft_percent > 0 AND w.told = 0 AND w.period IN (:day, :month, 0)
   AND ((w.held_cents + w.spent_cents) * 100 >= s.limit_cents * s.soft_percent
     OR (w.held_shots + w.spent_shots) * 100 >= s.limit_shots * s.soft_percent)
 LIMIT 100
