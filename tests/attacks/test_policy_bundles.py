@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from tests.support.policy import CIRCUIT, JOB
 
+from cryogate.config import load
 from cryogate.domain.decisions import Allow, Deny
 from cryogate.domain.errors import Conflict, NotFound
 from cryogate.policies import Bundle, BundleInvalid, RegorusEngine, shipped_bundle
@@ -255,6 +256,30 @@ async def test_the_first_bundle_is_the_shipped_one_or_signed(tmp_path: Path) -> 
             await here.start(bundle(3, tiers(max_shots=9)))
         await here.start(bundle(3, tiers(max_qubits=9)))
         assert here.desk.version == 3
+
+
+@pytest.mark.attack("A9")
+def test_unsigned_bundles_count_only_where_that_is_configured_and_named_insecure() -> None:
+    unsigned = Bundle.of(TAMPERED["unsigned"])
+    with pytest.raises(Untrusted):
+        Trust(TRUSTED, "other").signer(unsigned)
+    assert Trust(TRUSTED, "other", insecure_unsigned=True).signer(unsigned) == "unsigned"
+    config = load(overrides={"policy.insecure_unsigned": True, "state_dir": "/x"}, environ={})
+    assert any("insecure_unsigned" in warning for warning in config.warnings())
+
+
+@pytest.mark.attack("A9")
+async def test_a_replica_that_does_not_trust_the_signer_keeps_what_it_has(tmp_path: Path) -> None:
+    async with office(tmp_path) as here:
+        await here.start()
+        other = Office(here.store, FakeClock(), Rehearsal())
+        await other.start()
+        before = other.active.digest
+        other.desk._trust = Trust({STRANGER.kid: STRANGER.public}, "no other")
+        await here.desk.activate(bundle(2), "operator:a")
+        with pytest.raises(Untrusted):
+            await other.desk.catch_up()
+        assert other.active.digest == before
 
 
 async def test_of_two_activations_at_once_one_is_told_so(tmp_path: Path) -> None:

@@ -201,7 +201,8 @@ class PolicyDesk:
             await asyncio.sleep(poll_s)
             try:
                 await self.catch_up()
-            except (StoreUnavailable, BundleInvalid) as error:
+            except Exception as error:
+                # whatever it is: the present bundle stays in force, and the next turn tries again
                 log.error("cannot follow the policy in force: %s", error)
 
     async def catch_up(self) -> None:
