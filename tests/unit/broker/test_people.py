@@ -34,7 +34,7 @@ class People:
     def __init__(self, world: World) -> None:
         self.world, self.clock = world, world.clock
         self.sessions = HumanSessions(world.store, world.clock, idle_ms=60_000, life_ms=600_000)
-        self.accounts = LocalAccounts(world.store, world.clock, self.sessions, cheap())
+        self.accounts = LocalAccounts(world.store, world.clock, self.sessions, cheap(), refusal_s=0)
         self.federated = FederatedPeople(world.store, world.clock, self.sessions, RULES)
 
     async def person(self, name: str = "ada") -> HumanSession:
@@ -125,7 +125,7 @@ async def test_a_one_time_password_ends_after_a_day(people: People) -> None:
 
 async def test_its_session_ends_after_minutes(people: People) -> None:
     sessions = HumanSessions(people.world.store, people.clock, idle_ms=10**9, life_ms=10**9)
-    accounts = LocalAccounts(people.world.store, people.clock, sessions, cheap())
+    accounts = LocalAccounts(people.world.store, people.clock, sessions, cheap(), refusal_s=0)
     made = await accounts.create("ada", ["approver"], "operator:root")
     opening, _ = await accounts.sign_in("ada", made.password.reveal().decode())
     people.clock.advance(600_001)
@@ -170,6 +170,19 @@ async def test_every_wrong_sign_in_gets_the_same_answer(
     with pytest.raises(SignInRefused) as refused:
         await people.accounts.sign_in(name, password)
     assert refused.value.detail == SignInRefused().detail
+
+
+@pytest.mark.parametrize("name", ["ada", "nobody", "\u202e"])
+async def test_a_refusal_comes_no_sooner_for_any_name(people: People, name: str) -> None:
+    await people.person()
+    accounts = LocalAccounts(
+        people.world.store, people.clock, people.sessions, cheap(), refusal_s=0.3
+    )
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with pytest.raises(SignInRefused):
+        await accounts.sign_in(name, "wrong")
+    assert loop.time() - began >= 0.29
 
 
 async def test_guessing_is_slowed_down_and_the_owner_gets_in_again(people: People) -> None:

@@ -6,14 +6,15 @@ The order of a sign-in, and why guessing gets nowhere:
      was made from: a thousand parallel guesses are one guess
  (2) from the fifth failure on the next try must wait, twice as long each time, up to a minute. Not
      longer: who knows a name must not be able to lock its owner out for good
- (3) whatever is wrong, name, password, too early or expired, the answer is the same one and costs
-     one hash: nobody learns which names there are
+ (3) whatever is wrong, name, password, too early or expired, the answer is the same one, costs one
+     hash and comes no sooner than `REFUSAL_S` after the question: nobody learns who has an account
  (4) a one-time password is *spent* by the sign-in that uses it. What it opens can do nothing but
      choose a password, and ends after minutes; what stood on a terminal is worth nothing then
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
@@ -43,6 +44,7 @@ from cryogate.ports.store import (
 )
 
 ONE_TIME_MS: Final = 24 * 3_600_000
+REFUSAL_S: Final = 0.4
 _FREE_FAILURES: Final = 5
 _FIRST_WAIT_MS, _LONGEST_WAIT_MS = 1_000, 60_000
 
@@ -74,9 +76,11 @@ class LocalAccounts:
         clock: Clock,
         sessions: HumanSessions,
         hasher: PasswordHasher | None = None,
+        *,
+        refusal_s: float = REFUSAL_S,
     ) -> None:
         self._store, self._clock, self._sessions = store, clock, sessions
-        self._hasher = hasher or PasswordHasher()
+        self._hasher, self._refusal_s = hasher or PasswordHasher(), refusal_s
 
     async def any(self) -> bool:
         """Whether there is an account already."""
@@ -174,6 +178,16 @@ class LocalAccounts:
             SignInRefused: anything is wrong.
             Unavailable: too many people sign in, or the database did not answer.
         """
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._refusal_s
+        try:
+            return await self._sign_in(operator_id, password)
+        except SignInRefused:
+            # a name that exists costs writes besides the hash: the floor hides them
+            await asyncio.sleep(due - loop.time())
+            raise
+
+    async def _sign_in(self, operator_id: str, password: str) -> tuple[Opening, SignIn]:
         now_ms = self._clock.now_ms()
         row = None
         if is_slug(operator_id) and len(password) <= MAX_LENGTH:
