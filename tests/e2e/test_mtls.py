@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 import pytest
@@ -281,3 +281,30 @@ def test_authlib_is_an_ordinary_client(world: World) -> None:
     with world.http() as http:
         stolen = {"authorization": f"Bearer {token['access_token']}"}
         assert http.get("/v1/backends", headers=stolen).status_code == 401
+
+
+@pytest.mark.attack("T6")
+def test_a_resumed_connection_is_the_same_clients(world: World, blue: Issued) -> None:
+    context = ssl.create_default_context(cafile=str(world.ca_file))
+    context.load_cert_chain(*world.files(blue, "resumed"))
+    session = None
+    body = urlencode({"grant_type": "client_credentials", "client_id": "blue",
+                      "authorization_details": DETAILS})  # fmt: skip
+    host = urlsplit(world.server.url).netloc
+    request = (
+        f"POST /oauth2/token HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n"
+        f"content-type: application/x-www-form-urlencoded\r\ncontent-length: {len(body)}\r\n"
+        f"\r\n{body}"
+    ).encode()
+    for resumed in (False, True):
+        with (
+            socket.create_connection(("127.0.0.1", urlsplit(world.server.url).port), 30) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as secured,
+        ):
+            secured.sendall(request)
+            answer = b""
+            while data := secured.recv(65536):
+                answer += data
+            assert answer.startswith(b"HTTP/1.1 200"), answer
+            assert secured.session_reused is resumed
+            session = secured.session
