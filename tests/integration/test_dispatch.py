@@ -21,6 +21,7 @@ from cryogate.circuits import (
     parse_flat,
 )
 from cryogate.credentials import EmbeddedLeases
+from cryogate.domain.events import Event
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch import Dispatcher, DispatchLimits
 from cryogate.gateway.second_reading import SecondReader
@@ -49,6 +50,7 @@ class Scene:
         self.vendor = FakeProvider()
         self.changes = JobChanges()
         self.open: list[Dispatcher] = []
+        self.told: list[Event] = []
         self.other_parser = SECOND_OPINION_ENTRYPOINT
 
     async def queue(
@@ -86,6 +88,7 @@ class Scene:
             reader=SecondReader(GuardedPool(self.other_parser, request_timeout_s=60.0)),
             replica_id=name,
             limits=DispatchLimits(quiet_ms=0, drain_ms=0),
+            told=self.told.append,
         )
         await made.start()
         self.open.append(made)
@@ -131,6 +134,31 @@ async def test_a_null_job_runs_settles_and_leaves_its_result(scene: Scene) -> No
     assert result["counts"] == '{"00":10}'
     assert (await scene.world.budget()).held_cents == 0
     await local.close()
+
+
+@pytest.mark.attack("B4")
+@pytest.mark.parametrize(
+    ("cost", "action", "charged"),
+    [
+        (250, "budget.overrun", 250),
+        (None, "budget.bound_charged", 100),
+        (-5, "budget.bound_charged", 100),
+    ],
+)
+async def test_a_bill_that_was_not_expected_is_alarmed_and_a_higher_one_blocks(
+    scene: Scene, cost: int | None, action: str, charged: int
+) -> None:
+    scene.vendor.cost_cents = cost
+    await scene.queue()
+    dispatcher = await scene.dispatcher()
+    await dispatcher.turn()
+    await dispatcher.settled()
+    assert (await scene.world.job_row())["cost_actual_cents"] == charged
+    assert [event.action for event in scene.told] == [action]
+    view = await scene.world.budget()
+    assert (view.held_cents, view.spent_cents) == (0, charged)
+    assert view.blocked == ("overrun j1" if cost == 250 else "")
+    assert (await scene.world.books.check()).balanced
 
 
 async def test_a_simulated_job_runs_end_to_end(scene: Scene) -> None:
