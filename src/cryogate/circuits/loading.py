@@ -117,4 +117,6 @@ async def _answer(reply: bytes, limits: ParseLimits) -> Program:
     facts = program.facts
     if facts.qubits > limits.max_qubits or facts.clbits > limits.max_clbits:
         raise CircuitError("too_large", f"more than {limits.max_qubits} qubits")
+    if facts.gates + facts.measurements + facts.resets > limits.max_operations:
+        raise CircuitError("too_large", f"more than {limits.max_operations} operations")
     return program

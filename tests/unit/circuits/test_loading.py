@@ -147,6 +147,21 @@ async def test_a_subverted_worker_cannot_say_more_than_its_input(reply: bytes) -
     assert (caught.value.detail + caught.value.hint).isascii()
 
 
+@pytest.mark.attack("C1", "C5")
+async def test_a_subverted_worker_keeps_to_the_limits() -> None:
+    text = b'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[1];\n' + b"x q[0];\n" * 6
+    liar = GuardedPool(
+        "tests.unit.circuits.entrypoints:scripted", size=1, max_jobs=9, request_timeout_s=60.0
+    )
+    source = b"OPENQASM 3.0; qubit q; /*" + (b"p" + text).hex().encode() + b"*/ if (true) { }"
+    assert (await load(source, Format.OPENQASM3, LIMITS, liar)).facts.gates == 6
+    for limits in (ParseLimits(max_operations=5), ParseLimits(max_qubits=0)):
+        with pytest.raises(CircuitError) as caught:
+            await load(source, Format.OPENQASM3, limits, liar)
+        assert caught.value.code == "too_large"
+    await liar.close()
+
+
 async def test_a_worker_that_dies_is_a_refusal() -> None:
     dying = "tests.unit.circuits.entrypoints:dies"
     pool = GuardedPool(dying, size=1, max_jobs=9, request_timeout_s=60.0)
