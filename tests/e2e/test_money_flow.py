@@ -12,6 +12,7 @@ from tests.support.running import PROGRAM, Agent, Running, running
 
 from cryogate.client import Refused
 
+pytestmark = pytest.mark.slow
 TODAY = datetime.now(UTC).date().isoformat()
 PRICES = {
     "version": "test",

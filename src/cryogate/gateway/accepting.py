@@ -101,14 +101,15 @@ class Acceptor:
         await waiting.done
 
     async def _flush(self, experiment: str) -> None:
-        queue = self._waiting[experiment]
+        queue, batch = self._waiting[experiment], list[_Waiting]()
         try:
             while queue:
                 batch = _take(queue, self._most)
                 await self._together(batch)
         finally:
+            # After the last batch nobody is left; when this was stopped, nobody may wait for ever.
             del self._waiting[experiment]
-            for left in queue:
+            for left in (*batch, *queue):
                 left.done.cancel()
 
     async def _together(self, batch: list[_Waiting]) -> None:
