@@ -36,7 +36,14 @@ UNION ALL
 SELECT lease_id AS alert_id, 'lease_not_revoked' AS kind, agent_id AS subject, 'suspend' AS hold
 FROM vendor_leases WHERE state = 'revoking' AND attempts > 0 AND agent_id <> ''
 
--- name: jobs_in_flight
+-- name: jobs_in_flight [sqlite]
+-- Left to itself SQLite walks all jobs there ever were, in the order of another index, to save itself
+-- sorting the few that are alive.
+SELECT agent_id, backend, count(*) AS jobs FROM jobs INDEXED BY jobs_by_state
+WHERE state IN ('queued', 'dispatching', 'running')
+GROUP BY agent_id, backend
+
+-- name: jobs_in_flight [postgres]
 SELECT agent_id, backend, count(*) AS jobs FROM jobs
 WHERE state IN ('queued', 'dispatching', 'running')
 GROUP BY agent_id, backend
