@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -9,7 +10,9 @@ from typing import Any
 
 from cryogate.circuits import Dialect, Format, Program, emit, parse_flat
 from cryogate.config import Config
-from cryogate.config.sections import Ionq
+from cryogate.config.sections import Braket, Ionq
+from cryogate.dev.aws import ACCOUNT
+from cryogate.dev.braket import BUCKET, BraketFake
 from cryogate.dev.ionq import IonqFake
 from cryogate.dev.serving import served
 from cryogate.domain.secrets import Secret
@@ -17,6 +20,7 @@ from cryogate.ports.clock import SystemClock
 from cryogate.ports.credentials import Lease, LeaseTerms
 from cryogate.ports.provider import Backend, Provider, Submission
 from cryogate.providers import PROVIDERS, Setup
+from cryogate.providers.braket_policy import session_policy
 
 BELL = parse_flat(
     b'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\ncreg c[2];\nh q[0];\ncx q[0],q[1];\n'
@@ -73,7 +77,27 @@ def _ionq() -> Iterator[tuple[Config, Bench | None, dict[str, Any]]]:
         }  # fmt: skip
 
 
-VENDORS: dict[str, Callable[[], Any]] = {"local": _local, "ionq": _ionq}
+@contextmanager
+def _braket() -> Iterator[tuple[Config, Bench | None, dict[str, Any]]]:
+    fake = BraketFake(polls=1)
+    forte = "arn:aws:braket:us-east-1::device/qpu/ionq/Forte-1"
+    terms = LeaseTerms("braket", "braket:forte-1", "e1", "a1")
+    policy = session_policy(terms, ACCOUNT, bucket=BUCKET, prefix="cryogate", device_arn=forte)
+    look = session_policy(LeaseTerms("braket"), ACCOUNT, bucket="", prefix="", device_arn="")
+    both = {**policy, "Statement": [*policy["Statement"], *look["Statement"]]}
+    made = fake.accounts.assume("lea-1", both, {})
+    secret = {"access_key_id": made.key_id, "secret_access_key": made.secret,
+              "session_token": made.token}  # fmt: skip
+    with served(fake.app) as url:
+        config = Config(braket=Braket(bucket=BUCKET, url=url, s3_url=url, sts_url=url))
+        yield config, None, {
+            "secret": json.dumps(secret).encode(), "backend": "braket:forte-1",
+            "faults": fake.faults, "ran": lambda job_id: len(fake.ran(job_id)), "fake": fake,
+            "submit_path": "/quantum-task",
+        }  # fmt: skip
+
+
+VENDORS: dict[str, Callable[[], Any]] = {"local": _local, "ionq": _ionq, "braket": _braket}
 
 
 @asynccontextmanager

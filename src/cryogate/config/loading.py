@@ -119,6 +119,7 @@ _OTHER_VARIABLES = frozenset(
         "CRYOGATE_OPA",
         "CRYOGATE_OIDC_PROVIDER",
         "CRYOGATE_REQUIRE_REAL",
+        "CRYOGATE_SDKS",
         "CRYOGATE_POSTGRES",
     }
 )

@@ -9,6 +9,7 @@ from cryogate.config.sections import (
     Alerts,
     Approvals,
     Audit,
+    Braket,
     Budgets,
     Circuits,
     Clients,
@@ -52,6 +53,7 @@ class Config(Section, frozen=True, kw_only=True):
     secrets: Secrets = Secrets()
     providers: Providers = Providers()
     ionq: Ionq = Ionq()
+    braket: Braket = Braket()
     revocations: Revocations = Revocations()
     limits: Limits = Limits()
     signing: Signing = Signing()

@@ -91,6 +91,17 @@ class Ionq(Section, frozen=True, kw_only=True):
     url: str = "https://api.ionq.co/v0.4"
 
 
+class Braket(Section, frozen=True, kw_only=True):
+    """Amazon Braket in one region. Empty URLs are AWS's own."""
+
+    region: Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")] = "us-east-1"
+    bucket: Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9.-]{0,63}\Z")] = ""
+    prefix: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")] = "cryogate"
+    url: str = ""
+    s3_url: str = ""
+    sts_url: str = ""
+
+
 class Tokens(Section, frozen=True, kw_only=True):
     """Token lives and the proof-of-possession window, in seconds."""
 

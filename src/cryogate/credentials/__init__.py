@@ -1,5 +1,6 @@
 """Secrets at rest and short leases of vendor credentials."""
 
+from cryogate.credentials.aws_sts import AwsSts
 from cryogate.credentials.embedded import EnvelopeSealer, FileSealer
 from cryogate.credentials.lease_desk import LeaseDesk
 from cryogate.credentials.local import EmbeddedLeases
@@ -9,6 +10,7 @@ from cryogate.credentials.transit_keys import TransitKeys
 from cryogate.credentials.vendor_secrets import StoredSecrets
 
 __all__ = [
+    "AwsSts",
     "EmbeddedLeases",
     "EnvelopeSealer",
     "FileSealer",

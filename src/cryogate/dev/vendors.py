@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp
 
+from cryogate.dev.aws import ACCOUNT
+from cryogate.dev.braket import BUCKET, BraketFake
 from cryogate.dev.ionq import IonqFake
 
 
@@ -25,4 +28,15 @@ def vendors(port: int, polls: int) -> list[Vendor]:
     """All of them, on ports from ``port`` on."""
     ionq = IonqFake(polls=polls)
     url = f"http://127.0.0.1:{port}/v0.4"
-    return [Vendor("ionq", port, url, ionq.key, f'url = "{url}"', ionq.app)]
+    braket, aws = BraketFake(polls=polls), f"http://127.0.0.1:{port + 1}"
+    root = braket.accounts.root
+    keys = {
+        "access_key_id": root.key_id, "secret_access_key": root.secret,
+        "role_arn": f"arn:aws:iam::{ACCOUNT}:role/cryogate-braket",
+    }  # fmt: skip
+    places = "\n".join(f'{name} = "{aws}"' for name in ("url", "s3_url", "sts_url"))
+    return [
+        Vendor("ionq", port, url, ionq.key, f'url = "{url}"', ionq.app),
+        Vendor("braket", port + 1, aws, json.dumps(keys), f'bucket = "{BUCKET}"\n{places}',
+               braket.app),
+    ]  # fmt: skip

@@ -216,6 +216,8 @@ def _due(job: Job, ending: Ending) -> Charge | None:
         return None  # no vendor has the job
     if status.state is not VendorState.DONE and status.cost_cents is None:
         return None  # adapters must name the price of a failed or cancelled job that is billed
+    if status.cost_cents is None and status.as_priced:
+        return Charge(job.cost_bound_cents)
     return charge(job, status.cost_cents, status.currency)
 
 

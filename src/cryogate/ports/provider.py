@@ -23,8 +23,9 @@ class ProviderError(CryogateError):
     ``detail`` is ours and safe to show; the vendor's own words stay in the log.
     """
 
-    def __init__(self, detail: str, *, sent: bool, retryable: bool) -> None:
+    def __init__(self, detail: str, *, sent: bool, retryable: bool, status: int = 0) -> None:
         super().__init__(detail)
+        self.status = status
         self.detail = detail
         self.sent = sent
         self.retryable = retryable
@@ -97,7 +98,8 @@ class VendorStatus:
 
     ``currency`` is that of the cost; empty means the currency of the backend's price. ``job_id``
     and ``fingerprint`` are what the vendor says it ran, empty where it says nothing: an answer
-    about another job or program is a lie.
+    about another job or program is a lie. ``as_priced`` says that the vendor names no amount
+    because it bills by its price list: what was held for the job is its price.
     """
 
     state: VendorState
@@ -109,6 +111,7 @@ class VendorStatus:
     fingerprint: str = ""
     queue_position: int | None = None
     eta_ms: int | None = None
+    as_priced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,10 +135,10 @@ class VendorHttp:
             return status
         detail = f"the vendor answered {status}"
         if status == 429:
-            raise ProviderError(detail, sent=False, retryable=True)
+            raise ProviderError(detail, sent=False, retryable=True, status=status)
         if 400 <= status < 500:
-            raise ProviderError(detail, sent=False, retryable=status == 408)
-        raise ProviderError(detail, sent=True, retryable=True)
+            raise ProviderError(detail, sent=False, retryable=status == 408, status=status)
+        raise ProviderError(detail, sent=True, retryable=True, status=status)
 
     async def _body(self, response: httpx.Response) -> bytes:
         if response.headers.get("content-encoding", "identity").lower() != "identity":  # (2)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cryogate.config import Config, ConfigError
 from cryogate.config.secret_files import read_secret
 from cryogate.credentials import (
+    AwsSts,
     EmbeddedLeases,
     EnvelopeSealer,
     LeaseDesk,
@@ -30,8 +31,11 @@ from cryogate.domain.events import Event, Outcome
 from cryogate.domain.secrets import Secret
 from cryogate.gateway.leases import Leases
 from cryogate.ports.clock import SystemClock
-from cryogate.ports.credentials import LeaseSource
+from cryogate.ports.credentials import LeaseSource, LeaseTerms, LeaseUnavailable
 from cryogate.ports.store import Statement, Store, UnitOfWork
+from cryogate.providers import BraketProvider
+from cryogate.providers.braket_policy import session_policy
+from cryogate.providers.http import checked_url
 from cryogate.server.endpoints import Endpoint
 from cryogate.server.secret_routes import SecretRoutes
 from cryogate.storage import open_store
@@ -55,6 +59,9 @@ class Vault:
         sources: dict[str, LeaseSource] = {
             scheme: static for scheme in ground.providers if scheme != "local"
         }
+        braket = ground.providers.get("braket")
+        if isinstance(braket, BraketProvider):
+            sources["braket"] = _sts(ground, self.secrets, braket)
         self.leases = LeaseDesk(
             store=store,
             clock=clock,
@@ -70,6 +77,28 @@ class Vault:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What admins see and change of credentials."""
         return SecretRoutes(self.secrets, self.leases).endpoints()
+
+
+def _sts(ground: Ground, secrets: StoredSecrets, provider: BraketProvider) -> AwsSts:
+    config = ground.config.braket
+
+    def policy(terms: LeaseTerms, account: str) -> Mapping[str, object]:
+        arn = provider.arn(terms.backend)
+        if terms.backend and not arn:
+            raise LeaseUnavailable("no such device in this region")
+        return session_policy(
+            terms, account, bucket=config.bucket, prefix=config.prefix, device_arn=arn
+        )
+
+    url = config.sts_url or f"https://sts.{config.region}.amazonaws.com"
+    return AwsSts(
+        secrets=secrets,
+        clock=ground.clock,
+        url=checked_url(url, "braket.sts_url"),
+        region=config.region,
+        policy=policy,
+        ca_file=ground.config.providers.ca_file,
+    )
 
 
 def master_keys(config: Config) -> tuple[MasterKey, ...]:

@@ -1,0 +1,431 @@
+"""Amazon Braket's API, and S3 for results.
+
+(1) Our job id is the client token, by which Braket recognizes a repetition, and a tag, by which
+    `find` looks for it; experiment, cost center and the program's fingerprint are tags too.
+(2) The lease is a session of one role, cut down to one device and one folder of the bucket.
+(3) Braket bills by a price list, for tasks that ran: it names no amount, so the bound is the price.
+(4) A result names its task and echoes the program: both must be ours.
+(5) Results are read by a key that we made (bucket, prefix, experiment) and Braket's folder in it;
+    a folder elsewhere is not followed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from cryogate.circuits import CircuitError, Dialect, Program, emit
+from cryogate.circuits.gates import BRAKET_ALIASES, words
+from cryogate.config import ConfigError
+from cryogate.domain.secrets import Secret
+from cryogate.outbound.sigv4 import AwsKeys, sign
+from cryogate.ports.clock import Clock
+from cryogate.ports.credentials import Lease
+from cryogate.ports.provider import (
+    Backend,
+    Control,
+    Provider,
+    ProviderError,
+    RawResult,
+    Submission,
+    VendorLied,
+    VendorState,
+    VendorStatus,
+)
+from cryogate.providers.http import Answer, VendorHttp, checked_url
+from cryogate.providers.setup import Setup
+
+_SCHEME: Final = "braket"
+_STATES: Final = {
+    "CREATED": VendorState.QUEUED, "QUEUED": VendorState.QUEUED, "RUNNING": VendorState.RUNNING,
+    "COMPLETED": VendorState.DONE, "FAILED": VendorState.FAILED,
+    "CANCELLING": VendorState.RUNNING, "CANCELLED": VendorState.CANCELLED,
+}  # fmt: skip
+_SPOKEN: Final = frozenset(
+    {*words("x y z h s t rx ry rz cy cz swap cswap iswap ecr"), *BRAKET_ALIASES.values()}
+)
+_OPENQASM: Final = "braket.ir.openqasm.program"
+_JSON: Final = {"content-type": "application/json"}
+_PAGES: Final = 100
+_LOOK_BACK: Final = timedelta(days=30)
+_ARN: Final = r"\Aarn:aws[a-z-]*:braket:[a-z0-9-]*:[0-9]*:[A-Za-z0-9/_.-]{1,256}\Z"
+Arn = Annotated[str, msgspec.Meta(pattern=_ARN)]
+
+
+class _Keys(msgspec.Struct):
+    access_key_id: str
+    secret_access_key: str
+    session_token: str = ""
+
+    def __repr__(self) -> str:
+        return "_Keys(…)"
+
+
+class _Summary(msgspec.Struct, rename="camel"):
+    device_arn: Arn
+    device_name: str
+    device_status: str
+    device_type: str
+
+
+class _Summaries(msgspec.Struct, rename="camel"):
+    devices: tuple[_Summary, ...]
+    next_token: str | None = None
+
+
+class _Queue(msgspec.Struct, rename="camel"):
+    queue: str
+    queue_size: str = "0"
+    queue_priority: str = ""
+
+
+class _Device(msgspec.Struct, rename="camel"):
+    device_arn: Arn
+    device_capabilities: str
+    device_queue_info: tuple[_Queue, ...] = ()
+
+
+class _Action(msgspec.Struct, rename="camel"):
+    supported_operations: tuple[str, ...] = ()
+
+
+class _Service(msgspec.Struct, rename="camel"):
+    shots_range: tuple[int, int]
+    updated_at: str | None = None
+
+
+class _Paradigm(msgspec.Struct, rename="camel"):
+    qubit_count: int
+    native_gate_set: tuple[str, ...] = ()
+
+
+class _Capabilities(msgspec.Struct):
+    action: dict[str, msgspec.Raw]
+    service: _Service
+    paradigm: _Paradigm
+
+
+class _Created(msgspec.Struct, rename="camel"):
+    quantum_task_arn: Arn
+
+
+class _Position(msgspec.Struct, rename="camel"):
+    position: str = ""
+
+
+class _Task(msgspec.Struct, rename="camel"):
+    quantum_task_arn: Arn
+    status: str
+    tags: dict[str, str] = {}
+    shots: int | None = None
+    failure_reason: str = ""
+    output_s3_bucket: str = ""
+    output_s3_directory: str = ""
+    queue_info: _Position | None = None
+
+
+class _Tasks(msgspec.Struct, rename="camel"):
+    quantum_tasks: tuple[_Task, ...]
+    next_token: str | None = None
+
+
+class _TaskMetadata(msgspec.Struct):
+    id: str
+    shots: int
+
+
+class _Source(msgspec.Struct):
+    source: str
+
+
+class _Additional(msgspec.Struct):
+    action: _Source
+
+
+class _Result(msgspec.Struct, rename="camel"):
+    measurements: tuple[tuple[int, ...], ...]
+    measured_qubits: tuple[int, ...]
+    task_metadata: _TaskMetadata
+    additional_metadata: _Additional
+
+
+class BraketProvider(Provider):
+    """Devices and on-demand simulators of one region."""
+
+    scheme = _SCHEME
+    controls = frozenset({Control.IDEMPOTENCY, Control.TAGS, Control.SCOPED_LEASE})
+    reads_program = True
+    lists_with_lease = True
+
+    def __init__(
+        self, http: VendorHttp, s3_url: str, clock: Clock, *, region: str, bucket: str, prefix: str
+    ) -> None:
+        self._http, self._s3_url, self._clock = http, s3_url, clock
+        self._region, self._bucket, self._prefix = region, bucket, prefix
+        self._arns: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, setup: Setup) -> BraketProvider:
+        """From the configuration."""
+        config = setup.config.braket
+        region = config.region
+        if not config.bucket:
+            raise ConfigError("braket.bucket must name the bucket for results")
+        url = config.url or f"https://braket.{region}.amazonaws.com"
+        s3_url = config.s3_url or f"https://s3.{region}.amazonaws.com"
+        http = VendorHttp(url, setting="braket.url", ca_file=setup.config.providers.ca_file)
+        return cls(
+            http, checked_url(s3_url, "braket.s3_url"), setup.clock,
+            region=region, bucket=config.bucket, prefix=config.prefix,
+        )  # fmt: skip
+
+    def arn(self, backend: str) -> str:
+        """The device's ARN, empty while it is not known."""
+        return self._arns.get(backend, "")
+
+    # -- devices -----------------------------------------------------------------------------
+
+    async def backends(self, lease: Lease | None = None) -> Sequence[Backend]:
+        """Gate-model devices of the region and the simulators, with their capabilities."""
+        if lease is None:
+            raise ProviderError("Braket lists devices for a lease", sent=False, retryable=True)
+        found: list[Backend] = []
+        arns: dict[str, str] = {}
+        token: str | None = None
+        for _ in range(_PAGES):
+            asked: dict[str, Any] = {"filters": [], "maxResults": 100}
+            if token is not None:
+                asked["nextToken"] = token
+            page = (await self._call("POST", "/devices", lease, asked)).read(_Summaries)
+            for summary in page.devices:
+                device = await self._backend(summary, lease)
+                if device is not None:
+                    found.append(device)
+                    arns[device.name] = summary.device_arn
+            token = page.next_token
+            if token is None:
+                break
+        self._arns = arns
+        return found
+
+    async def _backend(self, summary: _Summary, lease: Lease) -> Backend | None:
+        if summary.device_status == "RETIRED":
+            return None
+        answer = await self._call("GET", "/device/" + _quoted(summary.device_arn), lease)
+        device = answer.read(_Device)
+        try:
+            said = msgspec.json.decode(device.device_capabilities, type=_Capabilities)
+            action = msgspec.json.decode(said.action[_OPENQASM], type=_Action)
+        except (msgspec.MsgspecError, KeyError):
+            return None  # no gate-model device, or one that we cannot judge
+        gates = {BRAKET_ALIASES.get(name, name) for name in action.supported_operations}
+        name = summary.device_arn.rpartition("/")[2].lower()
+        return Backend(
+            f"{_SCHEME}:{name}",
+            _SCHEME,
+            summary.device_type == "SIMULATOR",
+            said.paradigm.qubit_count,
+            said.service.shots_range[1],
+            frozenset(gates & _SPOKEN),
+            frozenset({"parameters"}),
+            status="online" if summary.device_status == "ONLINE" else "offline",
+            calibrated_ms=_epoch_ms(said.service.updated_at),
+            dialect=Dialect.BRAKET,
+            native_gates=frozenset(said.paradigm.native_gate_set),
+            queue=_queue(device.device_queue_info),
+        )
+
+    # -- jobs --------------------------------------------------------------------------------
+
+    async def submit(self, submission: Submission, lease: Lease) -> str:
+        """(1)."""
+        arn = self.arn(submission.backend)
+        if not arn:
+            raise ProviderError("no such device in this region", sent=False, retryable=True)
+        action = {
+            "braketSchemaHeader": {"name": _OPENQASM, "version": "1"},
+            "source": submission.text.decode("ascii"),
+        }
+        document = {
+            "clientToken": submission.job_id,
+            "deviceArn": arn,
+            "action": msgspec.json.encode(action).decode(),
+            "shots": submission.shots,
+            "outputS3Bucket": self._bucket,
+            "outputS3KeyPrefix": f"{self._prefix}/{submission.experiment_id}",
+            "tags": {
+                "cryogate:job": submission.job_id,
+                "cryogate:program": submission.program.fingerprint,
+                "cryogate:experiment": submission.experiment_id,
+                "cryogate:cost-center": lease.terms.cost_center,
+            },
+        }
+        answer = await self._call("POST", "/quantum-task", lease, document)
+        return answer.read(_Created).quantum_task_arn
+
+    async def find(self, job_id: str, lease: Lease) -> str | None:
+        """By tag, among the tasks of thirty days."""
+        since = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC) - _LOOK_BACK
+        asked: dict[str, Any] = {
+            "maxResults": 100,
+            "filters": [{"name": "createdAt", "operator": "GTE", "values": [since.isoformat()]}],
+        }
+        for _ in range(_PAGES):
+            page = (await self._call("POST", "/quantum-tasks", lease, asked)).read(_Tasks)
+            for task in page.quantum_tasks:
+                if task.tags.get("cryogate:job") == job_id:
+                    return task.quantum_task_arn
+            if page.next_token is None:
+                return None
+            asked["nextToken"] = page.next_token
+        raise ProviderError("the vendor lists too many tasks", sent=True, retryable=True)
+
+    async def status(self, vendor_id: str, lease: Lease) -> VendorStatus:
+        """(3)."""
+        task = await self._task(vendor_id, lease)
+        state = _STATES.get(task.status)
+        if state is None:
+            raise VendorLied("its task is in a state that there is not")
+        position = task.queue_info.position if task.queue_info is not None else ""
+        return VendorStatus(
+            state,
+            detail=task.failure_reason if state is VendorState.FAILED else "",
+            job_id=task.tags.get("cryogate:job", ""),
+            fingerprint=task.tags.get("cryogate:program", ""),
+            queue_position=int(position) if position.isascii() and position.isdigit() else None,
+            as_priced=state is VendorState.DONE,
+        )
+
+    async def _task(self, vendor_id: str, lease: Lease) -> _Task:
+        answer = await self._call("GET", "/quantum-task/" + _quoted(vendor_id), lease)
+        task = answer.read(_Task)
+        if task.quantum_task_arn != vendor_id:
+            raise VendorLied("it speaks of another job")
+        return task
+
+    async def result(
+        self, vendor_id: str, lease: Lease, program: Program | None = None
+    ) -> RawResult:
+        """(4), (5): counts over the program's classical bits, and memory."""
+        if program is None:
+            raise ProviderError(
+                "the program is needed to read a result", sent=True, retryable=False
+            )
+        task = await self._task(vendor_id, lease)
+        folder = task.output_s3_directory
+        inside = folder.startswith(f"{self._prefix}/") and ".." not in folder.split("/")
+        if task.output_s3_bucket != self._bucket or not inside:
+            raise VendorLied("its result lies in another place")
+        found = (await self._object(f"{folder}/results.json", lease)).read(_Result)
+        if found.task_metadata.id != vendor_id:
+            raise VendorLied("its result is of another task")
+        if not _same(found.additional_metadata.action.source, program):
+            raise VendorLied("it ran another circuit")
+        return _counted(found, program)
+
+    async def cancel(self, vendor_id: str, lease: Lease) -> None:
+        """Asks; a task that is over stays over."""
+        path = f"/quantum-task/{_quoted(vendor_id)}/cancel"
+        token = re.sub(r"[^A-Za-z0-9-]", "-", vendor_id)[-64:]
+        try:
+            await self._call("PUT", path, lease, {"clientToken": token})
+        except ProviderError as error:
+            if error.status != 409:  # it has ended already
+                raise
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._http.close()
+
+    # -- calls -------------------------------------------------------------------------------
+
+    async def _call(
+        self, method: str, path: str, lease: Lease, document: Mapping[str, Any] | None = None
+    ) -> Answer:
+        body = b"" if document is None else msgspec.json.encode(document)
+        return await self._signed("braket", method, self._http.base_url + path, lease, body)
+
+    async def _object(self, key: str, lease: Lease) -> Answer:
+        url = f"{self._s3_url}/{self._bucket}/{quote(key, safe='/-_.~')}"
+        return await self._signed("s3", "GET", url, lease, b"")
+
+    async def _signed(
+        self, service: str, method: str, url: str, lease: Lease, body: bytes
+    ) -> Answer:
+        headers = sign(
+            _keys(lease),
+            service=service,
+            region=self._region,
+            method=method,
+            url=url,
+            headers=_JSON if body else {},
+            body=body,
+            now_ms=self._clock.now_ms(),
+        )
+        return await self._http.send(method, url, headers=headers, content=body or None)
+
+
+def _keys(lease: Lease) -> AwsKeys:
+    try:
+        held = msgspec.json.decode(lease.secret.reveal(), type=_Keys)
+    except msgspec.MsgspecError:
+        raise ProviderError("the lease holds no AWS keys", sent=False, retryable=False) from None
+    token = Secret(held.session_token.encode()) if held.session_token else None
+    return AwsKeys(held.access_key_id, Secret(held.secret_access_key.encode()), token)
+
+
+def _quoted(arn: str) -> str:
+    return quote(arn, safe="-_.~")
+
+
+def _queue(said: Sequence[_Queue]) -> int | None:
+    for queue in said:
+        if queue.queue == "QUANTUM_TASKS_QUEUE" and queue.queue_priority in ("", "Normal"):
+            size = queue.queue_size.removeprefix(">")
+            return int(size) if size.isascii() and size.isdigit() else None
+    return None
+
+
+def _same(source: str, program: Program) -> bool:
+    try:
+        return source.encode() == emit(program, Dialect.BRAKET)
+    except CircuitError:
+        return False
+
+
+def _counted(found: _Result, program: Program) -> RawResult:
+    columns = {qubit: place for place, qubit in enumerate(found.measured_qubits)}
+    bits: list[int | None] = [None] * program.clbits
+    for bit, qubit in _measured(program):
+        if qubit not in columns:
+            raise VendorLied("its result lacks a qubit that was measured")
+        bits[bit] = columns[qubit]
+    bits.reverse()
+    counts: dict[str, int] = {}
+    memory: list[str] = []
+    for row in found.measurements:
+        if len(row) != len(columns) or not {0, 1}.issuperset(row):
+            raise VendorLied("its result has a row that is none")
+        text = "".join("0" if place is None else str(row[place]) for place in bits)
+        counts[text] = counts.get(text, 0) + 1
+        memory.append(text)
+    return RawResult(counts, len(memory), tuple(memory))
+
+
+def _measured(program: Program) -> Iterator[tuple[int, int]]:
+    for op in program.operations():
+        if op.name == "measure":
+            yield op.clbits[0], op.qubits[0]
+
+
+def _epoch_ms(text: str | None) -> int | None:
+    try:
+        at = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1000)

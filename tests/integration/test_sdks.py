@@ -1,0 +1,80 @@
+"""The vendors' own clients, unmodified, work against our fakes: they speak the real formats."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.support.sdks import run
+
+from cryogate.dev.braket import BraketFake
+from cryogate.dev.ionq import IonqFake
+from cryogate.dev.serving import served
+from cryogate.domain.secrets import Secret
+from cryogate.outbound.sigv4 import AwsKeys, sign
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("client", ["qiskit", "cirq"])
+def test_ionqs_clients_run_a_circuit(client: str) -> None:
+    fake = IonqFake()
+    with served(fake.app) as url:
+        counts = run("ionq.py", client, url, fake.key)
+    assert set(counts) == {"00", "11"}
+    assert sum(counts.values()) == 1000
+
+
+def test_ionqs_generated_client_finds_its_schema() -> None:
+    fake = IonqFake(polls=2)
+    with served(fake.app) as url:
+        found = run("ionq.py", "core", url, fake.key)
+    assert found == {
+        "devices": ["qpu.forte-1", "qpu.forte-enterprise-1", "simulator"], "cost": 0.11,
+        "unit": "usd", "chances": {"0": pytest.approx(0.5), "3": pytest.approx(0.5)},
+        "listed": True,
+    }  # fmt: skip
+
+
+def test_the_braket_sdk_runs_a_circuit() -> None:
+    fake = BraketFake()
+    root = fake.accounts.root
+    with served(fake.app) as url:
+        found = run("aws.py", "braket", url, root.key_id, root.secret)
+    assert set(found["counts"]) == {"00", "11"}
+    assert sum(found["counts"].values()) == 100
+    assert found["found"] == {"cryogate:job": "sdk"}
+
+
+def test_signatures_are_those_of_botocore() -> None:
+    arn = "arn%3Aaws%3Abraket%3Aus-east-1%3A123456789012%3Aquantum-task%2Fab-c"
+    asked: list[dict[str, Any]] = [
+        {"service": "braket", "method": "GET", "body": "", "headers": {},
+         "url": f"https://braket.us-east-1.amazonaws.com/quantum-task/{arn}"},
+        {"service": "braket", "method": "POST", "body": '{"a":1}',
+         "headers": {"content-type": "application/json"},
+         "url": "https://braket.us-east-1.amazonaws.com/devices"},
+        {"service": "sts", "method": "POST", "body": "Action=AssumeRole",
+         "headers": {"content-type": "application/x-www-form-urlencoded; charset=utf-8"},
+         "url": "https://sts.us-east-1.amazonaws.com/"},
+        {"service": "s3", "method": "GET", "body": "", "headers": {},
+         "url": "https://s3.us-east-1.amazonaws.com/bucket/a/b%20c/results.json"},
+    ]  # fmt: skip
+    for token in ("", "a-session-token"):
+        for request in asked:
+            request |= {"region": "us-east-1", "now_ms": 1_780_000_000_000,
+                        "key_id": "AKIATESTTESTTESTTEST", "secret": "a/secret+key",
+                        "token": token}  # fmt: skip
+        expected = run("aws.py", "signed", feed=json.dumps(asked))
+        for request, header in zip(asked, expected, strict=True):
+            keys = AwsKeys(
+                "AKIATESTTESTTESTTEST", Secret(b"a/secret+key"),
+                Secret(token.encode()) if token else None,
+            )  # fmt: skip
+            found = sign(
+                keys, service=request["service"], region="us-east-1", method=request["method"],
+                url=request["url"], headers=request["headers"], body=request["body"].encode(),
+                now_ms=1_780_000_000_000,
+            )["authorization"]  # fmt: skip
+            assert found == header
