@@ -58,7 +58,7 @@ def sign(
     request = "\n".join([method, canonical_path, parts.query, "".join(lines), names, digest])
     scope = f"{at[:8]}/{region}/{service}/aws4_request"
     hashed = hashlib.sha256(request.encode()).hexdigest()
-    text = "\n".join([_ALGORITHM, at, scope, hashed])
+    text = f"{_ALGORITHM}\n{at}\n{scope}\n{hashed}"
     key = b"AWS4" + keys.secret.reveal()
     for word in (at[:8], region, service, "aws4_request"):
         key = hmac.digest(key, word.encode(), "sha256")
