@@ -80,7 +80,8 @@ class Accounts:
             raise Denied("the key is not known")
         if request.headers.get("x-amz-security-token", "") != session.token:
             raise Denied("the session token is another")
-        at = datetime.strptime(request.headers["x-amz-date"], "%Y%m%dT%H%M%SZ")
+        stamp = request.headers["x-amz-date"].replace("Z", "+0000")
+        at = datetime.strptime(stamp, "%Y%m%dT%H%M%S%z")
         skip = {"host", "x-amz-date", "x-amz-security-token"}
         headers = {n: request.headers[n] for n in match[5].split(";") if n not in skip}
         raw = request.scope["raw_path"].decode("latin-1").partition("?")[0]
@@ -90,7 +91,7 @@ class Accounts:
         again = sign(
             AwsKeys(session.key_id, Secret(session.secret.encode()), token),
             service=service, region=match[3], method=request.method, url=url, headers=headers,
-            body=await request.body(), now_ms=int(at.replace(tzinfo=UTC).timestamp() * 1000),
+            body=await request.body(), now_ms=int(at.timestamp() * 1000),
         )  # fmt: skip
         if not again["authorization"].endswith(match[6]):
             raise Denied("the signature is another")
