@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
@@ -37,6 +37,7 @@ from cryogate.ports.provider import (
     VendorState,
     VendorStatus,
 )
+from cryogate.providers import braket_wire as wire
 from cryogate.providers.http import Answer, VendorHttp, checked_url
 from cryogate.providers.setup import Setup
 
@@ -53,105 +54,6 @@ _OPENQASM: Final = "braket.ir.openqasm.program"
 _JSON: Final = {"content-type": "application/json"}
 _PAGES: Final = 100
 _LOOK_BACK: Final = timedelta(days=30)
-_ARN: Final = r"\Aarn:aws[a-z-]*:braket:[a-z0-9-]*:[0-9]*:[A-Za-z0-9/_.-]{1,256}\Z"
-Arn = Annotated[str, msgspec.Meta(pattern=_ARN)]
-
-
-class _Keys(msgspec.Struct):
-    access_key_id: str
-    secret_access_key: str
-    session_token: str = ""
-
-    def __repr__(self) -> str:
-        return "_Keys(…)"
-
-
-class _Summary(msgspec.Struct, rename="camel"):
-    device_arn: Arn
-    device_name: str
-    device_status: str
-    device_type: str
-
-
-class _Summaries(msgspec.Struct, rename="camel"):
-    devices: tuple[_Summary, ...]
-    next_token: str | None = None
-
-
-class _Queue(msgspec.Struct, rename="camel"):
-    queue: str
-    queue_size: str = "0"
-    queue_priority: str = ""
-
-
-class _Device(msgspec.Struct, rename="camel"):
-    device_arn: Arn
-    device_capabilities: str
-    device_queue_info: tuple[_Queue, ...] = ()
-
-
-class _Action(msgspec.Struct, rename="camel"):
-    supported_operations: tuple[str, ...] = ()
-
-
-class _Service(msgspec.Struct, rename="camel"):
-    shots_range: tuple[int, int]
-    updated_at: str | None = None
-
-
-class _Paradigm(msgspec.Struct, rename="camel"):
-    qubit_count: int
-    native_gate_set: tuple[str, ...] = ()
-
-
-class _Capabilities(msgspec.Struct):
-    action: dict[str, msgspec.Raw]
-    service: _Service
-    paradigm: _Paradigm
-
-
-class _Created(msgspec.Struct, rename="camel"):
-    quantum_task_arn: Arn
-
-
-class _Position(msgspec.Struct, rename="camel"):
-    position: str = ""
-
-
-class _Task(msgspec.Struct, rename="camel"):
-    quantum_task_arn: Arn
-    status: str
-    tags: dict[str, str] = {}
-    shots: int | None = None
-    failure_reason: str = ""
-    output_s3_bucket: str = ""
-    output_s3_directory: str = ""
-    queue_info: _Position | None = None
-
-
-class _Tasks(msgspec.Struct, rename="camel"):
-    quantum_tasks: tuple[_Task, ...]
-    next_token: str | None = None
-
-
-class _TaskMetadata(msgspec.Struct):
-    id: str
-    shots: int
-
-
-class _Source(msgspec.Struct):
-    source: str
-
-
-class _Additional(msgspec.Struct):
-    action: _Source
-
-
-class _Result(msgspec.Struct, rename="camel"):
-    measurements: tuple[tuple[int, ...], ...]
-    measured_qubits: tuple[int, ...]
-    task_metadata: _TaskMetadata
-    additional_metadata: _Additional
 
 
 class BraketProvider(Provider):
@@ -201,7 +103,7 @@ class BraketProvider(Provider):
             asked: dict[str, Any] = {"filters": [], "maxResults": 100}
             if token is not None:
                 asked["nextToken"] = token
-            page = (await self._call("POST", "/devices", lease, asked)).read(_Summaries)
+            page = (await self._call("POST", "/devices", lease, asked)).read(wire.Summaries)
             for summary in page.devices:
                 device = await self._backend(summary, lease)
                 if device is not None:
@@ -213,14 +115,14 @@ class BraketProvider(Provider):
         self._arns = arns
         return found
 
-    async def _backend(self, summary: _Summary, lease: Lease) -> Backend | None:
+    async def _backend(self, summary: wire.Summary, lease: Lease) -> Backend | None:
         if summary.device_status == "RETIRED":
             return None
         answer = await self._call("GET", "/device/" + _quoted(summary.device_arn), lease)
-        device = answer.read(_Device)
+        device = answer.read(wire.Device)
         try:
-            said = msgspec.json.decode(device.device_capabilities, type=_Capabilities)
-            action = msgspec.json.decode(said.action[_OPENQASM], type=_Action)
+            said = msgspec.json.decode(device.device_capabilities, type=wire.Capabilities)
+            action = msgspec.json.decode(said.action[_OPENQASM], type=wire.Action)
         except (msgspec.MsgspecError, KeyError):
             return None  # no gate-model device, or one that we cannot judge
         gates = {BRAKET_ALIASES.get(name, name) for name in action.supported_operations}
@@ -266,7 +168,7 @@ class BraketProvider(Provider):
             },
         }
         answer = await self._call("POST", "/quantum-task", lease, document)
-        return answer.read(_Created).quantum_task_arn
+        return answer.read(wire.Created).quantum_task_arn
 
     async def find(self, job_id: str, lease: Lease) -> str | None:
         """By tag, among the tasks of thirty days."""
@@ -276,7 +178,7 @@ class BraketProvider(Provider):
             "filters": [{"name": "createdAt", "operator": "GTE", "values": [since.isoformat()]}],
         }
         for _ in range(_PAGES):
-            page = (await self._call("POST", "/quantum-tasks", lease, asked)).read(_Tasks)
+            page = (await self._call("POST", "/quantum-tasks", lease, asked)).read(wire.Tasks)
             for task in page.quantum_tasks:
                 if task.tags.get("cryogate:job") == job_id:
                     return task.quantum_task_arn
@@ -301,9 +203,9 @@ class BraketProvider(Provider):
             as_priced=state is VendorState.DONE,
         )
 
-    async def _task(self, vendor_id: str, lease: Lease) -> _Task:
+    async def _task(self, vendor_id: str, lease: Lease) -> wire.Task:
         answer = await self._call("GET", "/quantum-task/" + _quoted(vendor_id), lease)
-        task = answer.read(_Task)
+        task = answer.read(wire.Task)
         if task.quantum_task_arn != vendor_id:
             raise VendorLied("it speaks of another job")
         return task
@@ -321,7 +223,7 @@ class BraketProvider(Provider):
         inside = folder.startswith(f"{self._prefix}/") and ".." not in folder.split("/")
         if task.output_s3_bucket != self._bucket or not inside:
             raise VendorLied("its result lies in another place")
-        found = (await self._object(f"{folder}/results.json", lease)).read(_Result)
+        found = (await self._object(f"{folder}/results.json", lease)).read(wire.Result)
         if found.task_metadata.id != vendor_id:
             raise VendorLied("its result is of another task")
         if not _same(found.additional_metadata.action.source, program):
@@ -372,7 +274,7 @@ class BraketProvider(Provider):
 
 def _keys(lease: Lease) -> AwsKeys:
     try:
-        held = msgspec.json.decode(lease.secret.reveal(), type=_Keys)
+        held = msgspec.json.decode(lease.secret.reveal(), type=wire.Keys)
     except msgspec.MsgspecError:
         raise ProviderError("the lease holds no AWS keys", sent=False, retryable=False) from None
     token = Secret(held.session_token.encode()) if held.session_token else None
@@ -383,7 +285,7 @@ def _quoted(arn: str) -> str:
     return quote(arn, safe="-_.~")
 
 
-def _queue(said: Sequence[_Queue]) -> int | None:
+def _queue(said: Sequence[wire.Queue]) -> int | None:
     for queue in said:
         if queue.queue == "QUANTUM_TASKS_QUEUE" and queue.queue_priority in ("", "Normal"):
             size = queue.queue_size.removeprefix(">")
@@ -398,7 +300,7 @@ def _same(source: str, program: Program) -> bool:
         return False
 
 
-def _counted(found: _Result, program: Program) -> RawResult:
+def _counted(found: wire.Result, program: Program) -> RawResult:
     columns = {qubit: place for place, qubit in enumerate(found.measured_qubits)}
     bits: list[int | None] = [None] * program.clbits
     for bit, qubit in _measured(program):
