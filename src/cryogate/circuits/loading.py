@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
 
 from cryogate.circuits.angles import finite
 from cryogate.circuits.errors import CircuitError, NeedsRichParser, WorkerFailed
@@ -20,6 +22,7 @@ RICH_ENTRYPOINT = "cryogate.circuits.rich:entrypoint"
 #: The same, for pools that also read QPY: its workers import qiskit when they start.
 QPY_ENTRYPOINT = "cryogate.circuits.qpy_worker:entrypoint"
 _IN_PLACE = 1 << 16
+_OPERATIONS_IN_PLACE = 10_000
 _MAX_PARAMETERS = 1000
 
 
@@ -65,13 +68,27 @@ async def load(
 
 
 async def _parse(source: bytes, format: Format, limits: ParseLimits) -> Program:  # noqa: A002
-    parse = parse_ionq if format is Format.IONQ_JSON else None
     if len(source) <= _IN_PLACE:
-        return parse(source, limits) if parse else parse_flat(source, format, limits)
-    # A large source would hold the event loop, so other requests wait for a thread instead.
-    if parse:
-        return await asyncio.to_thread(parse, source, limits)
-    return await asyncio.to_thread(parse_flat, source, format, limits)
+        try:
+            return _parsed(source, format, _bounded(limits))
+        except CircuitError as error:
+            if error.code != "too_large" or limits.max_operations <= _OPERATIONS_IN_PLACE:
+                raise
+    # What is large, or becomes large, would hold the event loop, so it goes to a thread, where
+    # other requests need not wait for it.
+    return await asyncio.to_thread(_parsed, source, format, limits)
+
+
+def _parsed(source: bytes, format: Format, limits: ParseLimits) -> Program:  # noqa: A002
+    if format is Format.IONQ_JSON:
+        return parse_ionq(source, limits)
+    return parse_flat(source, format, limits)
+
+
+@lru_cache(maxsize=8)
+def _bounded(limits: ParseLimits) -> ParseLimits:
+    """A few hundred bytes of broadcasts can stand for a million gates."""
+    return replace(limits, max_operations=min(limits.max_operations, _OPERATIONS_IN_PLACE))
 
 
 def _request(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from qiskit import QuantumCircuit, qpy
@@ -145,6 +147,32 @@ async def test_a_subverted_worker_cannot_say_more_than_its_input(reply: bytes) -
     assert caught.value.code.replace("_", "").isalpha()
     assert (caught.value.detail + caught.value.hint).isprintable()
     assert (caught.value.detail + caught.value.hint).isascii()
+
+
+@pytest.mark.attack("C1")
+async def test_what_becomes_large_does_not_hold_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moved: list[object] = []
+    in_thread = asyncio.to_thread
+
+    async def counted(work: Any, *arguments: Any) -> Any:
+        moved.append(work)
+        return await in_thread(work, *arguments)
+
+    monkeypatch.setattr(asyncio, "to_thread", counted)
+    small = qasm2("qreg q[100]; h q;")
+    head = b'OPENQASM 2.0; include "qelib1.inc"; qreg q[100];'
+    assert await load(head + b"h q;", Format.OPENQASM2) == small
+    assert not moved
+    large = await load(head + b"h q;" * 200, Format.OPENQASM2)
+    assert large.facts.gates == 20_000
+    assert len(moved) == 1
+    with pytest.raises(CircuitError, match="15000 operations"):
+        await load(head + b"h q;" * 200, Format.OPENQASM2, ParseLimits(max_operations=15_000))
+    with pytest.raises(CircuitError, match="5000 operations"):
+        await load(head + b"h q;" * 200, Format.OPENQASM2, ParseLimits(max_operations=5_000))
+    assert len(moved) == 2
 
 
 @pytest.mark.attack("C1", "C5")
