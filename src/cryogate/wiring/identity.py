@@ -44,6 +44,8 @@ from cryogate.wiring.signing import signing_keys
 from cryogate.wiring.ssf import SharedSignals
 from cryogate.wiring.watch import Watch
 
+_ALONE_MS = 10_000
+
 
 class Identity:
     """The broker, and `auth`, which every endpoint with a token goes through."""
@@ -54,9 +56,12 @@ class Identity:
         self.keys = keys = signing_keys(ground)
         self.keeper = KeyKeeper(keys, clock, config.signing.rotation_days * DAY_MS)
         max_age_ms = config.revocations.max_age_ms
-        # SQLite admits one process: there is nobody to tell, and nobody to wait for.
+        # SQLite admits one process: there is nobody to tell, and nobody to wait for. What it has not
+        # read, nobody has written, so a process that stood still for a while need not refuse.
         self.replicas = None
-        if not config.store_url.startswith("sqlite:"):
+        if config.store_url.startswith("sqlite:"):
+            max_age_ms = max(max_age_ms, _ALONE_MS)
+        else:
             self.replicas = Replicas(store, clock, ground.replica_id, max_age_ms)
         self.revocations = FollowedRevocations(
             store, clock, max_age_ms=max_age_ms, replicas=self.replicas
