@@ -56,8 +56,8 @@ class Identity:
         self.keys = keys = signing_keys(ground)
         self.keeper = KeyKeeper(keys, clock, config.signing.rotation_days * DAY_MS)
         max_age_ms = config.revocations.max_age_ms
-        # SQLite admits one process: there is nobody to tell, and nobody to wait for. What it has not
-        # read, nobody has written, so a process that stood still for a while need not refuse.
+        # SQLite admits one process: there is nobody to tell, and nobody to wait for. What it has
+        # not read, nobody has written, so a process that stood still for a while need not refuse.
         self.replicas = None
         if config.store_url.startswith("sqlite:"):
             max_age_ms = max(max_age_ms, _ALONE_MS)
