@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.live import ROOT
-from tests.support.vendors import BELL, ORDER, VENDORS, Bench, bench_of
+from tests.support.vendors import ORDER, VENDORS, Bench, bench_of
 
 from cryogate.domain.ids import is_backend
 from cryogate.domain.money import Money
@@ -82,14 +82,14 @@ async def test_a_job_runs_once_however_often_it_is_sent(bench: Bench) -> None:
     status = await ended(bench, vendor_id)
     assert status.state is VendorState.DONE
     assert status.job_id in ("", "job_once")
-    assert status.fingerprint in ("", BELL.fingerprint)
+    assert status.fingerprint in ("", bench.bell.fingerprint)
     if bench.ran is not None:
         assert bench.ran("job_once") == 1
 
 
 async def test_a_result_is_over_classical_bits(bench: Bench) -> None:
     for job_id, program, allowed in (
-        ("job_bell", BELL, {"00", "11"}),
+        ("job_bell", bench.bell, {"00", "11"}),
         ("job_order", ORDER, {"001"}),
     ):
         vendor_id = await bench.provider.submit(bench.submission(job_id, program), bench.lease)
@@ -114,7 +114,7 @@ async def test_estimates_and_checks_run_nothing(bench: Bench) -> None:
     assert (Control.ESTIMATE in provider.controls) == provider.estimates
     assert list(await provider.validate(bench.submission("job_check"), bench.lease)) == []
     if provider.estimates:
-        found = await provider.estimate(bench.backend, BELL, 100, bench.lease)
+        found = await provider.estimate(bench.backend, bench.bell, 100, bench.lease)
         assert isinstance(found, Money)
     assert await provider.find("job_check", bench.lease) is None
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from cryogate.circuits import Dialect, Format, Program, emit, parse_flat
 from cryogate.config import Config
-from cryogate.config.sections import Braket, Ionq
+from cryogate.config.sections import Braket, Ibm, Ionq
 from cryogate.dev.aws import ACCOUNT
 from cryogate.dev.braket import BUCKET, BraketFake
+from cryogate.dev.ibm import CRN, IbmFake
 from cryogate.dev.ionq import IonqFake
 from cryogate.dev.serving import served
 from cryogate.domain.secrets import Secret
@@ -33,6 +34,14 @@ ORDER = parse_flat(
     b"measure q[1] -> c[0];\nmeasure q[0] -> c[1];\n",
     Format.OPENQASM2,
 )
+#: The same state as `BELL`, in IBM's gates.
+NATIVE_BELL = parse_flat(
+    b'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\ncreg c[2];\n'
+    b"rz(pi/2) q[0];\nsx q[0];\nrz(pi/2) q[0];\nrz(pi/2) q[1];\nsx q[1];\nrz(pi/2) q[1];\n"
+    b"cz q[0],q[1];\nrz(pi/2) q[1];\nsx q[1];\nrz(pi/2) q[1];\n"
+    b"measure q[0] -> c[0];\nmeasure q[1] -> c[1];\n",
+    Format.OPENQASM2,
+)
 CANARY = "agent-token-canary"
 
 
@@ -47,8 +56,16 @@ class Bench:
     faults: Any = None
     settings: dict[str, Any] = field(default_factory=dict)
 
-    def submission(self, job_id: str, program: Program = BELL, shots: int = 100) -> Submission:
-        device = self.device
+    @property
+    def bell(self) -> Program:
+        """A Bell state in the gates of the backend."""
+        found: Program = self.settings.get("bell", BELL)
+        return found
+
+    def submission(
+        self, job_id: str, program: Program | None = None, shots: int = 100
+    ) -> Submission:
+        device, program = self.device, program or self.bell
         text = b"" if device.dialect is None else emit(program, device.dialect)
         return Submission(job_id, self.backend, program, shots, "e1", 5000, text)
 
@@ -97,7 +114,25 @@ def _braket() -> Iterator[tuple[Config, Bench | None, dict[str, Any]]]:
         }  # fmt: skip
 
 
-VENDORS: dict[str, Callable[[], Any]] = {"local": _local, "ionq": _ionq, "braket": _braket}
+@contextmanager
+def _ibm() -> Iterator[tuple[Config, Bench | None, dict[str, Any]]]:
+    fake = IbmFake(polls=1)
+    secret = json.dumps({"token": fake.mint(), "crn": CRN}).encode()
+    with served(fake.app) as url:
+        config = Config(ibm=Ibm(url=f"{url}/api/v1", iam_url=url))
+        yield config, None, {
+            "secret": secret, "backend": "ibm:ibm_torino", "faults": fake.faults,
+            "ran": lambda job_id: len(fake.ran(job_id)), "fake": fake, "bell": NATIVE_BELL,
+            "submit_path": "/api/v1/jobs",
+        }  # fmt: skip
+
+
+VENDORS: dict[str, Callable[[], Any]] = {
+    "local": _local,
+    "ionq": _ionq,
+    "braket": _braket,
+    "ibm": _ibm,
+}
 
 
 @asynccontextmanager

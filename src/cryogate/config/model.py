@@ -14,6 +14,7 @@ from cryogate.config.sections import (
     Circuits,
     Clients,
     Console,
+    Ibm,
     Ionq,
     Limits,
     Notify,
@@ -54,6 +55,7 @@ class Config(Section, frozen=True, kw_only=True):
     providers: Providers = Providers()
     ionq: Ionq = Ionq()
     braket: Braket = Braket()
+    ibm: Ibm = Ibm()
     revocations: Revocations = Revocations()
     limits: Limits = Limits()
     signing: Signing = Signing()

@@ -102,6 +102,14 @@ class Braket(Section, frozen=True, kw_only=True):
     sts_url: str = ""
 
 
+class Ibm(Section, frozen=True, kw_only=True):
+    """IBM Quantum's API and IAM. A job runs for ``max_seconds`` at most."""
+
+    url: str = "https://quantum.cloud.ibm.com/api/v1"
+    iam_url: str = "https://iam.cloud.ibm.com"
+    max_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
+
+
 class Tokens(Section, frozen=True, kw_only=True):
     """Token lives and the proof-of-possession window, in seconds."""
 

@@ -1,6 +1,7 @@
 """Secrets at rest and short leases of vendor credentials."""
 
 from cryogate.credentials.aws_sts import AwsSts
+from cryogate.credentials.bearer_tokens import IbmIam
 from cryogate.credentials.embedded import EnvelopeSealer, FileSealer
 from cryogate.credentials.lease_desk import LeaseDesk
 from cryogate.credentials.local import EmbeddedLeases
@@ -14,6 +15,7 @@ __all__ = [
     "EmbeddedLeases",
     "EnvelopeSealer",
     "FileSealer",
+    "IbmIam",
     "LeaseDesk",
     "MasterKey",
     "MasterKeyUnusable",

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from cryogate.dev.aws import ACCOUNT
 from cryogate.dev.braket import BUCKET, BraketFake
+from cryogate.dev.ibm import CRN, IbmFake
 from cryogate.dev.ionq import IonqFake
 
 
@@ -29,6 +30,7 @@ def vendors(port: int, polls: int) -> list[Vendor]:
     ionq = IonqFake(polls=polls)
     url = f"http://127.0.0.1:{port}/v0.4"
     braket, aws = BraketFake(polls=polls), f"http://127.0.0.1:{port + 1}"
+    ibm, api = IbmFake(polls=polls), f"http://127.0.0.1:{port + 2}"
     root = braket.accounts.root
     keys = {
         "access_key_id": root.key_id, "secret_access_key": root.secret,
@@ -39,4 +41,6 @@ def vendors(port: int, polls: int) -> list[Vendor]:
         Vendor("ionq", port, url, ionq.key, f'url = "{url}"', ionq.app),
         Vendor("braket", port + 1, aws, json.dumps(keys), f'bucket = "{BUCKET}"\n{places}',
                braket.app),
+        Vendor("ibm", port + 2, api, json.dumps({"api_key": ibm.key, "crn": CRN}),
+               f'url = "{api}/api/v1"\niam_url = "{api}"', ibm.app),
     ]  # fmt: skip

@@ -214,10 +214,12 @@ def _due(job: Job, ending: Ending) -> Charge | None:
     status = ending.status
     if status is None:
         return None  # no vendor has the job
-    if status.state is not VendorState.DONE and status.cost_cents is None:
+    unbilled = status.cost_cents is None and status.part_of_bound is None
+    if status.state is not VendorState.DONE and unbilled:
         return None  # adapters must name the price of a failed or cancelled job that is billed
-    if status.cost_cents is None and status.as_priced:
-        return Charge(job.cost_bound_cents)
+    if status.cost_cents is None and status.part_of_bound is not None:
+        part, whole = status.part_of_bound
+        return Charge(-(-job.cost_bound_cents * max(0, min(part, whole)) // whole))
     return charge(job, status.cost_cents, status.currency)
 
 

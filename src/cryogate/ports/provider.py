@@ -98,8 +98,9 @@ class VendorStatus:
 
     ``currency`` is that of the cost; empty means the currency of the backend's price. ``job_id``
     and ``fingerprint`` are what the vendor says it ran, empty where it says nothing: an answer
-    about another job or program is a lie. ``as_priced`` says that the vendor names no amount
-    because it bills by its price list: what was held for the job is its price.
+    about another job or program is a lie. ``part_of_bound`` (a fraction) is for
+    vendors that name no amount because they bill by a price list: so much of what was held for the
+    job is its price.
     """
 
     state: VendorState
@@ -111,7 +112,7 @@ class VendorStatus:
     fingerprint: str = ""
     queue_position: int | None = None
     eta_ms: int | None = None
-    as_priced: bool = False
+    part_of_bound: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,18 @@ from typing import Final
 
 from cryogate.ports.provider import Provider
 from cryogate.providers.braket import BraketProvider
+from cryogate.providers.ibm import IbmProvider
 from cryogate.providers.ionq import IonqProvider
 from cryogate.providers.local import LocalProvider
 from cryogate.providers.setup import Setup
 
-__all__ = ["PROVIDERS", "BraketProvider", "IonqProvider", "LocalProvider", "Setup"]
+__all__ = ["PROVIDERS", "BraketProvider", "IbmProvider", "IonqProvider", "LocalProvider", "Setup"]
 
 PROVIDERS: Final[Mapping[str, Callable[[Setup], Provider]]] = MappingProxyType(
     {
         "local": LocalProvider.of,
         "ionq": IonqProvider.of,
         "braket": BraketProvider.of,
+        "ibm": IbmProvider.of,
     }
 )

@@ -200,7 +200,7 @@ class BraketProvider(Provider):
             job_id=task.tags.get("cryogate:job", ""),
             fingerprint=task.tags.get("cryogate:program", ""),
             queue_position=int(position) if position.isascii() and position.isdigit() else None,
-            as_priced=state is VendorState.DONE,
+            part_of_bound=(1, 1) if state is VendorState.DONE else None,
         )
 
     async def _task(self, vendor_id: str, lease: Lease) -> wire.Task:

@@ -12,6 +12,7 @@ from cryogate.credentials import (
     AwsSts,
     EmbeddedLeases,
     EnvelopeSealer,
+    IbmIam,
     LeaseDesk,
     MasterKey,
     StaticKeys,
@@ -62,6 +63,13 @@ class Vault:
         braket = ground.providers.get("braket")
         if isinstance(braket, BraketProvider):
             sources["braket"] = _sts(ground, self.secrets, braket)
+        if "ibm" in ground.providers:
+            sources["ibm"] = IbmIam(
+                secrets=self.secrets,
+                clock=clock,
+                url=checked_url(ground.config.ibm.iam_url, "ibm.iam_url"),
+                ca_file=ground.config.providers.ca_file,
+            )
         self.leases = LeaseDesk(
             store=store,
             clock=clock,

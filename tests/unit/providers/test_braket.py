@@ -62,7 +62,7 @@ async def test_the_task_carries_our_id_our_tags_and_the_confirmed_text(braket: B
 async def test_its_price_is_the_price_lists(braket: Bench) -> None:
     vendor_id = await done(braket)
     status = await braket.provider.status(vendor_id, braket.lease)
-    assert (status.cost_cents, status.as_priced) == (None, True)
+    assert (status.cost_cents, status.part_of_bound) == (None, (1, 1))
     result = await braket.provider.result(vendor_id, braket.lease, BELL)
     assert result.memory is not None
     assert len(result.memory) == 100
