@@ -9,6 +9,7 @@ import pytest
 from tests.support.sdks import run
 
 from cryogate.dev.braket import BraketFake
+from cryogate.dev.ibm import CRN, IbmFake
 from cryogate.dev.ionq import IonqFake
 from cryogate.dev.serving import served
 from cryogate.domain.secrets import Secret
@@ -45,6 +46,15 @@ def test_the_braket_sdk_runs_a_circuit() -> None:
     assert set(found["counts"]) == {"00", "11"}
     assert sum(found["counts"].values()) == 100
     assert found["found"] == {"cryogate:job": "sdk"}
+
+
+def test_ibms_client_runs_a_circuit() -> None:
+    fake = IbmFake()
+    with served(fake.app) as url:
+        found = run("ibm.py", url, fake.key, CRN)
+    assert set(found["counts"]) == {"00", "11"}
+    assert sum(found["counts"].values()) == 200
+    assert (found["usage"], found["status"]) == (1.5, "DONE")
 
 
 def test_signatures_are_those_of_botocore() -> None:

@@ -5,18 +5,23 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import secrets
 import uuid
+import zlib
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+import numpy as np
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cryogate.circuits import CircuitError, Format, Program, load
+from cryogate.circuits import QPY_ENTRYPOINT, CircuitError, Format, GuardedPool, Program, load
 from cryogate.dev.faults import Faults, FaultyApp
 from cryogate.dev.simulate import sampled
 
@@ -34,9 +39,20 @@ class IbmFake:
         self.lies: list[str] = []
         self.jobs: dict[str, dict[str, Any]] = {}
         self.tokens: set[str] = set()
-        api = "/api/v1"
+        self.names = ["c"]
+        self._pool: GuardedPool | None = None
         routes = [
             Route("/identity/token", self._token, methods=["POST"]),
+            Route("/v3/resources/search", self._search, methods=["POST"]),
+            Route("/plan-of-the-test", self._plan),
+            *self._routes("/api/v1"),
+            *self._routes("/experimental/ibm/api/v1"),
+        ]
+        self.app = FaultyApp(Starlette(routes=routes), self.faults)
+
+    def _routes(self, api: str) -> list[Route]:
+        return [
+            Route(api + "/instances/usage", self._instance),
             Route(api + "/backends", self._backends),
             Route(api + "/backends/{name}/configuration", self._configuration),
             Route(api + "/backends/{name}/properties", self._properties),
@@ -48,7 +64,6 @@ class IbmFake:
             Route(api + "/jobs/{id}/results", self._results),
             Route(api + "/jobs/{id}/cancel", self._cancel, methods=["POST"]),
         ]
-        self.app = FaultyApp(Starlette(routes=routes), self.faults)
 
     def ran(self, tag: str) -> list[str]:
         """The jobs that carry our tag."""
@@ -56,7 +71,9 @@ class IbmFake:
 
     def mint(self) -> str:
         """A token that is good here."""
-        token = secrets.token_urlsafe(48)
+        now = int(datetime.now(UTC).timestamp())
+        parts = ({"alg": "RS256"}, {"iat": now, "exp": now + 3600, "jti": secrets.token_hex(16)})
+        token = ".".join([_b64(json.dumps(part).encode()) for part in parts] + [_b64(b"unsigned")])
         self.tokens.add(token)
         return token
 
@@ -83,6 +100,23 @@ class IbmFake:
             None if request.headers.get("service-crn") == CRN else _error(403, "another instance")
         )
 
+    async def _search(self, request: Request) -> Response:
+        return JSONResponse({"items": [{
+            "crn": CRN, "name": "test", "service_name": "quantum-computing",
+            "doc": {"extensions": {"backends": []}}, "tags": [],
+            "service_plan_unique_id": "plan-of-the-test",
+        }], "limit": 10})  # fmt: skip
+
+    async def _plan(self, request: Request) -> Response:
+        named = {"en": {"display_name": "Open"}}
+        return JSONResponse({"overview_ui": named, "metadata": {"pricing": {"type": "free"}}})
+
+    async def _instance(self, request: Request) -> Response:
+        return self._refused(request) or JSONResponse({
+            "instance_id": CRN, "plan_id": "p", "usage_consumed_seconds": 0,
+            "usage_limit_reached": False, "usage_remaining_seconds": 600,
+        })  # fmt: skip
+
     # -- devices -----------------------------------------------------------------------------
 
     async def _backends(self, request: Request) -> Response:
@@ -100,15 +134,21 @@ class IbmFake:
         return self._refused(request) or JSONResponse({
             "backend_name": request.path_params["name"], "backend_version": "1.0",
             "n_qubits": qubits, "basis_gates": _BASIS, "max_shots": 100_000, "simulator": False,
-            "coupling_map": [[q, q + 1] for q in range(qubits - 1)], "local": False,
-            "conditional": False, "open_pulse": False, "memory": True, "gates": [],
+            "coupling_map": _pairs(qubits), "local": False,
+            "online_date": "2023-12-04T05:00:00+00:00", "conditional": False, "open_pulse": False, "memory": True, "max_experiments": 300,
+            "gates": [
+                {"name": name, "parameters": ["theta"] if name[0] == "r" else [], "qasm_def": "",
+                 "coupling_map": _pairs(qubits) if name in ("cz", "rzz") else
+                 [[q] for q in range(qubits)]}
+                for name in _BASIS
+            ],
+            "supported_instructions": [*_BASIS, "measure", "delay"], "dt": 1e-9,
+            "processor_type": {"family": "Heron", "revision": 2},
         })  # fmt: skip
 
     async def _properties(self, request: Request) -> Response:
-        return self._refused(request) or JSONResponse(
-            {"backend_name": request.path_params["name"],
-             "last_update_date": "2026-11-01T00:00:00+00:00", "qubits": [], "gates": []}
-        )  # fmt: skip
+        name = request.path_params["name"]
+        return self._refused(request) or JSONResponse(_properties(name, _DEVICES.get(name, 0)))
 
     async def _status(self, request: Request) -> Response:
         return self._refused(request) or JSONResponse(
@@ -124,8 +164,9 @@ class IbmFake:
             return refused
         try:
             asked = await request.json()
-            [[source, _, shots]] = asked["params"]["pubs"]
-            program = await load(source.encode(), Format.OPENQASM3)
+            [[source, _, *more]] = asked["params"]["pubs"]
+            shots = more[0] if more and more[0] else 4096
+            program = await self._read(source)
             qubits = _DEVICES[asked["backend"]]
         except (CircuitError, ValueError, KeyError, TypeError) as error:
             return _error(400, f"invalid: {error}")
@@ -137,8 +178,18 @@ class IbmFake:
             "status": "Queued", "tags": list(asked.get("tags") or []), "cost": asked["cost"],
             "program": {"id": "sampler"}, "created": datetime.now(UTC).isoformat(),
             "_program": program, "_shots": shots, "_polls": 0,
+            "_typed": bool(asked["params"].get("support_qiskit")),
         }  # fmt: skip
         return JSONResponse({"id": job_id, "backend": asked["backend"]})
+
+    async def _read(self, source: Any) -> Program:
+        """The circuit of a PUB: OpenQASM 3, or QPY as IBM's own client packs it."""
+        if isinstance(source, str):
+            return await load(source.encode(), Format.OPENQASM3)
+        if self._pool is None:
+            self._pool = GuardedPool(QPY_ENTRYPOINT)
+        packed = zlib.decompress(base64.b64decode(source["__value__"]))
+        return await load(packed, Format.QPY, None, self._pool)
 
     async def _list(self, request: Request) -> Response:
         refused = self._refused(request)
@@ -200,6 +251,8 @@ class IbmFake:
             return job
         if job["status"] != "Completed":
             return _error(404, "no results yet")
+        if job["_typed"]:
+            return JSONResponse(_typed(self._data(job), self.names))
         return JSONResponse({"results": [{"data": self._data(job), "metadata": {}}],
                              "metadata": {"version": 2}})  # fmt: skip
 
@@ -225,6 +278,56 @@ class IbmFake:
         job["status"] = "Cancelled"
         job["state"] = {"status": "Cancelled"}
         return Response(status_code=204)
+
+
+def _typed(data: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """The result as IBM's own client unpacks it; its registers have the names that are given."""
+    fields = {}
+    for name, bits in zip(names, data.values(), strict=True):
+        width = -(-bits["num_bits"] // 8)
+        rows = [list(int(sample, 16).to_bytes(width, "big")) for sample in bits["samples"]]
+        buffer = io.BytesIO()
+        np.save(buffer, np.array(rows, dtype=np.uint8), allow_pickle=False)
+        packed = base64.b64encode(zlib.compress(buffer.getvalue())).decode()
+        array = {"__type__": "ndarray", "__value__": packed}
+        fields[name] = _of("BitArray", {"array": array, "num_bits": bits["num_bits"]})
+    bin_ = _of("DataBin", {"field_names": names, "shape": [], "fields": fields})
+    pub = _of("SamplerPubResult", {"data": bin_, "metadata": {}})
+    return _of("PrimitiveResult", {"pub_results": [pub], "metadata": {"version": 2}})
+
+
+def _of(kind: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {"__type__": kind, "__value__": value}
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _properties(name: str, qubits: int) -> dict[str, Any]:
+    date = "2026-11-01T00:00:00+00:00"
+
+    def said(value: str, unit: str, number: float) -> dict[str, Any]:
+        return {"name": value, "unit": unit, "value": number, "date": date}
+
+    gates = []
+    for gate in _BASIS:
+        wires = _pairs(qubits) if gate in ("cz", "rzz") else [[q] for q in range(qubits)]
+        gates += [
+            {"gate": gate, "name": f"{gate}{wire}", "qubits": wire,
+             "parameters": [said("gate_error", "", 0.001), said("gate_length", "ns", 32.0)]}
+            for wire in wires
+        ]  # fmt: skip
+    one = [said("T1", "us", 150.0), said("T2", "us", 120.0), said("readout_error", "", 0.01),
+           said("readout_length", "ns", 1000.0)]  # fmt: skip
+    return {
+        "backend_name": name, "backend_version": "1.0", "last_update_date": date,
+        "qubits": [one] * qubits, "gates": gates, "general": [],
+    }  # fmt: skip
+
+
+def _pairs(qubits: int) -> list[list[int]]:
+    return [[q, q + 1] for q in range(qubits - 1)]
 
 
 def _shown(job: dict[str, Any]) -> dict[str, Any]:

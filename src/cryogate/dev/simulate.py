@@ -103,7 +103,8 @@ def probabilities(program: Program) -> dict[int, float]:
 
     A program that is too wide or has other gates reads all zeros: a fake must answer something.
     """
-    width = program.qubits
+    used = sorted({qubit for op in program.operations() for qubit in op.qubits})
+    width, place = len(used), {qubit: number for number, qubit in enumerate(used)}
     if width > MOST:
         return {0: 1.0}
     state: Matrix = np.zeros((2,) * width, dtype=np.complex128)
@@ -116,9 +117,13 @@ def probabilities(program: Program) -> dict[int, float]:
             matrix = _ANGLED[op.name](*op.params)
         if matrix is None or op.condition is not None:
             return {0: 1.0}
-        state = _apply(state, matrix, op.qubits)
+        state = _apply(state, matrix, tuple(place[qubit] for qubit in op.qubits))
     chances = np.abs(state.transpose(tuple(reversed(range(width)))).reshape(-1)) ** 2
-    return {int(i): float(chances[i]) for i in np.nonzero(chances > 1e-12)[0]}
+    found = {}
+    for number in map(int, np.nonzero(chances > 1e-12)[0]):
+        whole = sum(1 << qubit for bit, qubit in enumerate(used) if number >> bit & 1)
+        found[whole] = float(chances[number])
+    return found
 
 
 def _apply(state: Matrix, matrix: Matrix, qubits: tuple[int, ...]) -> Matrix:
