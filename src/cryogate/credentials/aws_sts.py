@@ -97,7 +97,8 @@ class AwsSts(LeaseSource):
             "cryogate-cost-center": terms.cost_center,
             "cryogate-agent": terms.agent_id,
         }
-        for place, (name, value) in enumerate(tags.items(), start=1):
+        said = [(name, value) for name, value in tags.items() if value]
+        for place, (name, value) in enumerate(said, start=1):
             asked[f"Tags.member.{place}.Key"] = name
             asked[f"Tags.member.{place}.Value"] = _TAG.sub("_", value)[:256]
         return self._minted(await self._post(root, urlencode(asked).encode()))

@@ -251,8 +251,10 @@ class LeaseDesk(LeaseIssuer, LeaseBook):
             raise LeaseUnavailable("the back end gave a name that is too long")
 
     async def _failed(self, lease_id: str, terms: LeaseTerms, error: Exception) -> None:
-        log.warning("no credential for %s: %s", terms.scheme, type(error).__name__)
-        evidence = {"scheme": terms.scheme, "error": type(error).__name__}
+        # our own words are safe to show; anybody else's may hold what must not be
+        why = str(error) if isinstance(error, LeaseUnavailable) else type(error).__name__
+        log.warning("no credential for %s: %s", terms.scheme, why)
+        evidence = {"scheme": terms.scheme, "error": why}
         self._alerts.tell("no_credential", terms.scheme, Severity.HIGH, evidence)
         event = self._event("lease.failed", Outcome.FAILURE, lease_id, terms)
         statement = Statement("lease_failed", {"lease_id": lease_id}, rows=None)

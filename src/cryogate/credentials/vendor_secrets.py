@@ -29,11 +29,13 @@ async def _nobody(scheme: str, experiment_id: str) -> None:
 
 
 class StoredSecrets(VendorSecrets):
-    """See the module. ``changed`` is called once a value is no longer the one in force."""
+    """See the module. ``changed`` is called once a value is no longer the one in force,
+    ``added`` once there is a first one."""
 
     def __init__(self, store: Store, sealer: Sealer, clock: Clock) -> None:
         self._store, self._sealer, self._clock = store, sealer, clock
         self.changed: Changed = _nobody
+        self.added: Changed = _nobody
 
     async def add(self, scheme: str, experiment_id: str, value: Secret, actor: str) -> SecretRecord:
         """See `VendorSecrets.add`."""
@@ -52,6 +54,7 @@ class StoredSecrets(VendorSecrets):
             await self._commit(statement, "secret.added", scheme, experiment_id, actor)
         except AlreadyExists:
             raise Conflict("secret_exists", "there is one: rotate it") from None
+        await self.added(scheme, experiment_id)
         return await self._record(scheme, experiment_id)
 
     async def rotate(

@@ -135,13 +135,9 @@ class IbmFake:
             "backend_name": request.path_params["name"], "backend_version": "1.0",
             "n_qubits": qubits, "basis_gates": _BASIS, "max_shots": 100_000, "simulator": False,
             "coupling_map": _pairs(qubits), "local": False,
-            "online_date": "2023-12-04T05:00:00+00:00", "conditional": False, "open_pulse": False, "memory": True, "max_experiments": 300,
-            "gates": [
-                {"name": name, "parameters": ["theta"] if name[0] == "r" else [], "qasm_def": "",
-                 "coupling_map": _pairs(qubits) if name in ("cz", "rzz") else
-                 [[q] for q in range(qubits)]}
-                for name in _BASIS
-            ],
+            "online_date": "2023-12-04T05:00:00+00:00", "conditional": False,
+            "open_pulse": False, "memory": True, "max_experiments": 300,
+            "gates": [_gate(name, qubits) for name in _BASIS],
             "supported_instructions": [*_BASIS, "measure", "delay"], "dt": 1e-9,
             "processor_type": {"family": "Heron", "revision": 2},
         })  # fmt: skip
@@ -323,6 +319,14 @@ def _properties(name: str, qubits: int) -> dict[str, Any]:
     return {
         "backend_name": name, "backend_version": "1.0", "last_update_date": date,
         "qubits": [one] * qubits, "gates": gates, "general": [],
+    }  # fmt: skip
+
+
+def _gate(name: str, qubits: int) -> dict[str, Any]:
+    two = name in ("cz", "rzz")
+    return {
+        "name": name, "parameters": ["theta"] if name.startswith("r") else [], "qasm_def": "",
+        "coupling_map": _pairs(qubits) if two else [[q] for q in range(qubits)],
     }  # fmt: skip
 
 

@@ -80,6 +80,13 @@ class Vault:
             held_changed=watch.holds.refresh,
         )
         self.secrets.changed = self.leases.revoke_all
+
+        async def added(scheme: str, experiment_id: str) -> None:
+            # the vendor can be asked for its devices now
+            if scheme in ground.providers and not experiment_id:
+                await ground.registry.refresh(scheme)
+
+        self.secrets.added = added
         self.device_leases = Leases(self.leases, clock, ground.config.secrets.lease_ttl_s)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
