@@ -118,6 +118,9 @@ async def measure(driver: str, dsn: str | None, most: int, count: int) -> None:
     for rate, base in pairs:
         print(f"  {rate:7.0f} reservations/s  raw commits {base:7.0f}/s  ratio {rate / base:.2f}")
     best = max(rate for rate, _ in pairs)
+    if driver == "postgres" and most == 1:
+        print(f"  best {best:.0f}/s, for comparison; exact to the cent")
+        return
     verdict = "holds" if best >= BOUNDS[driver] else "DOES NOT HOLD"
     print(f"  best {best:.0f}/s (bound {BOUNDS[driver]}) {verdict}; exact to the cent")
 
