@@ -144,6 +144,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
     base_url = config.base_url(port)
     deployment = Deployment(config, base_url)
     await deployment.open()
+    deployment.tell_auditors()
     await first_operator(deployment.identity.registry, config.state)
     password = await first_password(deployment)
     tls, protocol = deployment.ground.tls, Watch(_connection_limits(config)).protocol()

@@ -359,7 +359,7 @@ async def export(deployment: Deployment) -> Path:
     async with deployment.running() as (store, log):
         note = log.checkpoint()
         assert note is not None
-        assert await export_log(store, note, log.verifier, target) == SIZE
+        assert await export_log(store, note, log.verifiers, target) == SIZE
     return target
 
 

@@ -52,7 +52,7 @@ async def export(directory: Path, size: int) -> tuple[Path, bytes]:
         await record(store, size)
         await log.sequence_now()
         note = await log.checkpoint_now()
-        assert await export_log(store, note, log.verifier, target) == size
+        assert await export_log(store, note, log.verifiers, target) == size
     return target, note
 
 

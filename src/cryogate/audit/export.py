@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cryogate.audit.checkpoint import open_checkpoint
@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 async def export_log(
     store: ReadStore,
     checkpoint: bytes,
-    verifier: NoteVerifier,
+    verifiers: Sequence[NoteVerifier],
     directory: Path,
     progress: Progress | None = None,
 ) -> int:
@@ -29,13 +29,13 @@ async def export_log(
     convenience: who verifies should have the key from elsewhere.
 
     Raises:
-        LogIntegrityError: ``checkpoint`` is not signed by ``verifier``, or the store does not hold
-            what it covers.
+        LogIntegrityError: ``checkpoint`` is not signed by one of ``verifiers``, or the store does
+            not hold what it covers.
         FileExistsError: the directory is not empty.
         OSError: it cannot be written.
         StoreUnavailable: the database did not answer.
     """
-    size = open_checkpoint(checkpoint, [verifier]).size
+    size = open_checkpoint(checkpoint, verifiers).size
     _prepare(directory)
     server = TileServer(store, lambda: checkpoint)
     tiles = tiles_of(size)
@@ -43,7 +43,7 @@ async def export_log(
         _write(directory / str(tile).lstrip("/"), await server.tile(tile, size))
         if progress is not None:
             progress(done, len(tiles))
-    _write(directory / VKEY_FILE, f"{verifier.vkey()}\n".encode())
+    _write(directory / VKEY_FILE, "".join(f"{each.vkey()}\n" for each in verifiers).encode())
     _write(directory / CHECKPOINT_FILE, checkpoint)
     return size
 

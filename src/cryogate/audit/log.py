@@ -64,14 +64,18 @@ class AuditLog:
         heads: HeadStore,
         origin: str,
         earlier_keys: Sequence[NoteVerifier] = (),
+        beside: Sequence[NoteSigner] = (),
     ) -> None:
-        """``earlier_keys`` are public keys under which older heads of this log may be signed."""
+        """``earlier_keys`` are public keys under which older heads of this log may be signed;
+        ``beside`` sign every head as well (ML-DSA-44).
+        """
         self._store = store
         self._clock = clock
-        self._signer = signer
+        self._signers = (signer, *beside)
         self._heads = heads
         self._origin = origin
         self._trusted = (signer.verifier(), *earlier_keys)
+        self._verifiers = tuple(each.verifier() for each in self._signers)
         self._reader = TreeReader(store)
         self._tree: CompactRange | None = None
         self._head: Head | None = None
@@ -90,6 +94,11 @@ class AuditLog:
     def verifier(self) -> NoteVerifier:
         """The public key that signs this log's checkpoints."""
         return self._trusted[0]
+
+    @property
+    def verifiers(self) -> tuple[NoteVerifier, ...]:
+        """Every public key that signs this log's checkpoints."""
+        return self._verifiers
 
     @property
     def trouble(self) -> str | None:
@@ -342,7 +351,7 @@ class AuditLog:
         await self._store.commit(UnitOfWork((Statement("log_add_checkpoint", params, None),)))
 
     def _sign(self, tree: CompactRange) -> bytes:
-        return sign_checkpoint(Checkpoint(self._origin, tree.size, tree.root()), self._signer)
+        return sign_checkpoint(Checkpoint(self._origin, tree.size, tree.root()), *self._signers)
 
     async def _wait(self, event: asyncio.Event, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ MAX_NOTE_BYTES = 131_072
 MAX_SIGNATURES = 32
 ED25519 = 0x01
 _DASH = "\N{EM DASH} "
-_HEX_ID = re.compile(r"[0-9a-f]{8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ class Note:
 
 
 class NoteVerifier(ABC):
-    """A trusted public key. ML-DSA-44 and cosignatures become further kinds of it."""
+    """A trusted public key; `cryogate.audit.cosign` has further kinds."""
 
     name: str
     key_id: bytes
@@ -148,27 +146,6 @@ class Ed25519Signer(NoteSigner):
         return self._verifier
 
 
-def parse_vkey(text: str) -> NoteVerifier:
-    """The verifier that ``vkey`` text describes; surrounding white space is ignored.
-
-    Raises:
-        NoteRefused: not a vkey, an unknown signature type, or a key id that does not fit.
-    """
-    parts = text.strip().split("+", 2)
-    if len(parts) != 3 or not _HEX_ID.fullmatch(parts[1]):
-        raise NoteRefused("a verifier key reads name+hex key id+base64 key")
-    raw = _decode(parts[2], "the verifier key")
-    if len(raw) != 33 or raw[0] != ED25519:
-        raise NoteRefused("the verifier key is not an Ed25519 key (type 0x01)")
-    try:
-        verifier = Ed25519Verifier(parts[0], raw[1:])
-    except ValueError as error:
-        raise NoteRefused(f"the verifier key is not usable: {error}") from error
-    if verifier.key_id.hex() != parts[1]:
-        raise NoteRefused("the verifier key's id does not belong to its name and key")
-    return verifier
-
-
 def parse_note(data: bytes) -> Note:
     """A note, its signatures unchecked.
 
@@ -223,13 +200,18 @@ def _parse_signature(line: str) -> NoteSignature:
     name, space, encoded = line.removeprefix(_DASH).partition(" ")
     if not space or not name or "+" in name or any(char.isspace() for char in name):
         raise NoteRefused("a signature line has no valid key name")
-    raw = _decode(encoded, "a signature")
+    raw = decode_base64(encoded, "a signature")
     if len(raw) < 5:
         raise NoteRefused("a signature is too short")
     return NoteSignature(name, raw[:4], raw[4:])
 
 
-def _decode(encoded: str, what: str) -> bytes:
+def decode_base64(encoded: str, what: str) -> bytes:
+    """The bytes of ``encoded``, which must be their one spelling.
+
+    Raises:
+        NoteRefused: it is not; ``what`` names it.
+    """
     try:
         raw = base64.b64decode(encoded.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:

@@ -139,7 +139,7 @@ async def _export(config: Config, directory: Path, keys: tuple[str, ...]) -> int
         if checkpoint is None or not trust.keys:
             raise Malformed("no_log", "the log has no signed head yet: nothing to export")
         try:
-            return await export_log(store, checkpoint, trust.keys[0], directory)
+            return await export_log(store, checkpoint, trust.keys, directory)
         except LogIntegrityError as error:
             raise VerificationFailed(str(error)) from error
         except OSError as error:

@@ -16,7 +16,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from cryogate.audit.errors import NoteRefused
-from cryogate.audit.note import Ed25519Verifier, NoteVerifier, parse_vkey
+from cryogate.audit.note import Ed25519Verifier, NoteVerifier
+from cryogate.audit.vkeys import MAX_VKEYS_BYTES, parse_vkeys
 from cryogate.config import Config
 from cryogate.domain.errors import Malformed
 from cryogate.ports.clock import SystemClock
@@ -26,7 +27,6 @@ from cryogate.storage.sqlite_file import connect_reader
 from cryogate.storage.statements import SQL_DIR, Dialect, Statements
 
 VKEY_FILE = "log.vkey"
-_MAX_VKEY_BYTES = 4096
 
 
 class SqliteSnapshot(ReadStore):
@@ -95,12 +95,12 @@ async def open_log(config: Config) -> AsyncIterator[ReadStore]:
 
 def given_keys(texts: Sequence[str]) -> tuple[NoteVerifier, ...]:
     """Verifier keys (C2SP ``name+id+key``), each as text or as the name of a file."""
-    found = []
+    found: list[NoteVerifier] = []
     for text in texts:
         if "+" not in text:
             text = _read(Path(text))
         try:
-            found.append(parse_vkey(text))
+            found += parse_vkeys(text)
         except NoteRefused as error:
             raise Malformed("malformed_vkey", str(error)) from None
     return tuple(found)
@@ -151,6 +151,6 @@ def _from_outside(given: Sequence[str], state: Path) -> Trust | None:
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            return file.read(_MAX_VKEY_BYTES).decode("ascii").strip()
+            return file.read(MAX_VKEYS_BYTES).decode("ascii").strip()
     except (OSError, UnicodeDecodeError):
         raise Malformed("malformed_vkey", f"{path.name} is not a readable verifier key") from None

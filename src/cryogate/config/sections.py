@@ -197,10 +197,13 @@ class Budgets(Section, frozen=True, kw_only=True):
 
 
 class Audit(Section, frozen=True, kw_only=True):
-    """The log's name in its checkpoints (C2SP origin) and the second store of its head."""
+    """The log's name in its checkpoints (C2SP origin), the second store of its head, and
+    whether heads are signed with ML-DSA-44 beside Ed25519.
+    """
 
     origin: str = "cryogate.local/log"
     heads: str = ""
+    mldsa44: bool = True
 
 
 class Revocations(Section, frozen=True, kw_only=True):

@@ -11,8 +11,10 @@ from starlette.responses import Response
 
 from cryogate.audit.errors import NotInLog
 from cryogate.audit.log import AuditLog
+from cryogate.audit.tiles import Resource, TileServer, parse_tile_path
 from cryogate.domain.agents import Operator
 from cryogate.domain.errors import Malformed, NotFound, Unavailable
+from cryogate.ports.store import ReadStore
 from cryogate.server.endpoints import Endpoint, ForOperators, OperatorRole, Public
 from cryogate.server.replies import query, reply, whole_number
 
@@ -20,16 +22,21 @@ _LARGEST = 2**53
 
 
 class AuditRoutes:
-    """Events, proofs and the signed head."""
+    """Events, proofs, the signed head, and the log as C2SP tlog-tiles under ``/audit``."""
 
-    def __init__(self, log: AuditLog) -> None:
+    def __init__(self, log: AuditLog, store: ReadStore) -> None:
         self._log = log
+        self._tiles = TileServer(store, log.checkpoint)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Approvers decide about jobs; the log is for auditors and admins."""
         auditors = (OperatorRole.AUDITOR,)
         return (
             Public("GET", "/audit/checkpoint", self.checkpoint),
+            Public("GET", "/audit/vkey", self.vkeys),
+            # entries hold the events themselves; the paths are tried in this order
+            ForOperators("GET", "/audit/tile/entries/{rest:path}", auditors, self.bundle),
+            Public("GET", "/audit/tile/{rest:path}", self.tile),
             ForOperators("GET", "/audit/events", auditors, self.events),
             ForOperators("GET", "/audit/events/{seq}/proof", auditors, self.proof),
             ForOperators("GET", "/audit/consistency", auditors, self.consistency),
@@ -41,6 +48,27 @@ class AuditRoutes:
         if note is None:
             raise Unavailable("the log has no head yet")
         return Response(note, media_type="text/plain", headers={"cache-control": "no-store"})
+
+    async def vkeys(self, request: Request) -> Response:
+        """The log's public keys, one a line: for comparison, never for trust in this very log."""
+        text = "".join(f"{key.vkey()}\n" for key in self._log.verifiers)
+        return Response(text, media_type="text/plain", headers={"cache-control": "no-store"})
+
+    async def tile(self, request: Request) -> Response:
+        """A tile of hashes: what anybody may have, because it shows sizes and hashes only."""
+        tile = parse_tile_path(f"/tile/{request.path_params['rest']}")
+        if tile.row is None:
+            raise NotInLog("no such tile")
+        return self._immutable(await self._tiles.get(str(tile)), "public")
+
+    async def bundle(self, request: Request, operator: Operator) -> Response:
+        """A bundle of entries."""
+        found = await self._tiles.get(f"/tile/entries/{request.path_params['rest']}")
+        return self._immutable(found, "private")
+
+    def _immutable(self, found: Resource, who: str) -> Response:
+        caching = {"cache-control": f"{who}, max-age=31536000, immutable"}
+        return Response(found.content, media_type=found.content_type, headers=caching)
 
     async def events(self, request: Request, operator: Operator) -> Response:
         """Events in the order of the log, behind ``?after=``."""

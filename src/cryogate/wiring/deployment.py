@@ -18,8 +18,6 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from cryogate import __version__
-from cryogate.audit.heads import FileHeadStore
-from cryogate.audit.keys import load_or_create as open_log_key
 from cryogate.audit.log import AuditLog
 from cryogate.broker.key_keeper import CHANNEL as KEYS_CHANNEL
 from cryogate.broker.revocation_view import CHANNEL
@@ -34,6 +32,7 @@ from cryogate.server.rate_gate import RateGate
 from cryogate.wiring.governance import Governance
 from cryogate.wiring.ground import Ground
 from cryogate.wiring.identity import Identity
+from cryogate.wiring.logbook import open_log, write_vkeys
 from cryogate.wiring.policy import Policies
 from cryogate.wiring.road import Road
 from cryogate.wiring.telling import Telling
@@ -82,11 +81,7 @@ class Deployment:
         self._exit.push_async_callback(self.policies.close)
         await self.policies.start()
         await self.identity.keys.start()
-        signer = await open_log_key(
-            ground.store, ground.sealer, ground.clock, self.config.audit.origin
-        )
-        heads = FileHeadStore(self.config.heads)
-        self.audit = AuditLog(ground.store, ground.clock, signer, heads, self.config.audit.origin)
+        self.audit = await open_log(ground)
         await self.audit.start()
         self._exit.push_async_callback(self.audit.close)
         await self.identity.revocations.refresh()
@@ -94,6 +89,11 @@ class Deployment:
         await self.governance.ledger.refresh()
         if self.identity.shared_proofs is not None:
             await self.identity.shared_proofs.start()
+
+    def tell_auditors(self) -> None:
+        """Write the log's public keys beside the state, after `open`; raises as `write_vkeys`."""
+        assert self.audit is not None  # noqa: S101 - open() has made it
+        write_vkeys(self.config.state, self.audit)
 
     def app(self) -> ASGIApp:
         """The ASGI application; call after `open`."""
@@ -107,7 +107,7 @@ class Deployment:
             *self.governance.endpoints(self.road.dispatcher, self.road.changes),
             *self.policies.endpoints(),
             *self._ops.endpoints(),
-            *AuditRoutes(self.audit).endpoints(),
+            *AuditRoutes(self.audit, self.ground.store).endpoints(),
             *self.identity.people.endpoints(
                 self.identity.registry,
                 self.identity.devices,

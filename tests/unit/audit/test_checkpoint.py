@@ -22,9 +22,9 @@ from cryogate.audit.note import (
     Note,
     NoteSignature,
     parse_note,
-    parse_vkey,
     verified,
 )
+from cryogate.audit.vkeys import parse_vkey
 from cryogate.domain.secrets import Secret
 
 # The example of Go's golang.org/x/mod/sumdb/note documentation.
