@@ -13,6 +13,8 @@ from cryogate.cli.records import BASE, listed, paged, revoke
 from cryogate.cli.times import TIME
 
 RELEASES = click.Choice(["none", "aggregates", "raw"])
+_MIN_COUNT = "Aggregates leave out outcomes seen less often."
+_TOP_K = "Aggregates show only so many outcomes, the most frequent; 0: all."
 
 
 @click.group()
@@ -33,6 +35,8 @@ def group() -> None:
 @click.option("--agent", "agents", multiple=True, required=True, help="Who may work in it.")
 @click.option("--backend", "backends", multiple=True, default=("local:aer",), show_default=True)
 @click.option("--release", type=RELEASES, default="aggregates", show_default=True)
+@click.option("--min-count", type=click.IntRange(1), default=1, show_default=True, help=_MIN_COUNT)
+@click.option("--top-k", type=click.IntRange(0), default=0, show_default=True, help=_TOP_K)
 @click.option("--budget", type=CENTS, required=True, help="12.50, or 1250c.")
 @click.option("--budget-shots", type=click.IntRange(0), required=True)
 @click.option("--currency", default="USD", show_default=True)
@@ -48,6 +52,8 @@ def create(
     agents: tuple[str, ...],
     backends: tuple[str, ...],
     release: str,
+    min_count: int,
+    top_k: int,
     budget: int,
     budget_shots: int,
     currency: str,
@@ -67,6 +73,8 @@ def create(
         "allowed_agents": sorted(set(agents)),
         "allowed_backends": sorted(set(backends)),
         "release": release,
+        "min_count": min_count,
+        "top_k": top_k,
         "budget_cents": budget,
         "currency": currency,
         "budget_shots": budget_shots,
@@ -112,6 +120,8 @@ def close(settings: Settings, name: str) -> None:
 @click.option("--agent", "agents", multiple=True, help="The whole new list of agents.")
 @click.option("--backend", "backends", multiple=True, help="The whole new list of backends.")
 @click.option("--release", type=RELEASES)
+@click.option("--min-count", type=click.IntRange(1), help=_MIN_COUNT)
+@click.option("--top-k", type=click.IntRange(0), help=_TOP_K)
 def set_(
     settings: Settings,
     name: str,
@@ -120,6 +130,8 @@ def set_(
     agents: tuple[str, ...],
     backends: tuple[str, ...],
     release: str | None,
+    min_count: int | None,
+    top_k: int | None,
 ) -> None:
     """Change window, agents, backends or release."""
     change: dict[str, Any] = {}
@@ -133,9 +145,14 @@ def set_(
         change["allowed_backends"] = sorted(set(backends))
     if release is not None:
         change["release"] = release
+    if min_count is not None:
+        change["min_count"] = min_count
+    if top_k is not None:
+        change["top_k"] = top_k
     if not change:
         raise click.UsageError(
-            "say what to change: --closes, --reopen, --agent, --backend or --release"
+            "say what to change: --closes, --reopen, --agent, --backend, --release, --min-count"
+            " or --top-k"
         )
     _patch(settings, name, change)
 
@@ -168,6 +185,8 @@ def _human(found: dict[str, Any]) -> None:
         "allowed_agents",
         "allowed_backends",
         "release",
+        "min_count",
+        "top_k",
     )
     rows: list[tuple[str, object]] = [(label, found.get(label)) for label in names]
     budget = found.get("budget")

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from cryogate.cli.amounts import show_cents
-from cryogate.cli.job_views import counts_text, estimate_text, job_text
+from cryogate.cli.job_views import counts_text, cut_text, estimate_text, expectations_text, job_text
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, note, say, table
 from cryogate.cli.records import BASE, pairs, parameters, show_page
@@ -88,11 +88,14 @@ def submit(
         "shots": result.shots,
         "released": result.released,
     }
+    if result.cut is not None:
+        document["cut"] = msgspec.to_builtins(result.cut)
 
     def human() -> None:
         cost = show_cents(result.job.cost_actual_cents, result.job.currency)
         say(f"{job.job_id} done on {backend}, cost {cost}")
         counts_text(result.counts, result.shots, top)
+        cut_text(result.cut)
 
     emit(settings, document, human)
 
@@ -178,13 +181,14 @@ def list_(
 
 @click.argument("job_id")
 @click.option("--top", type=click.IntRange(1), default=16, show_default=True, help="Bars to show.")
-def result(settings: Settings, job_id: str, top: int) -> None:
+@click.option("--z", "strings", multiple=True, help="Expectation value of a string like ZZ or IZ.")
+def result(settings: Settings, job_id: str, top: int, strings: tuple[str, ...]) -> None:
     """Show the counts of a job that is done, as far as they are released."""
     from cryogate.cli.connect import agent
 
     with agent(settings) as client:
-        found = client.result(job_id)
-    document = {
+        found = client.result(job_id, strings)
+    document: dict[str, Any] = {
         "job_id": job_id,
         "counts": dict(found.counts),
         "shots": found.shots,
@@ -194,7 +198,17 @@ def result(settings: Settings, job_id: str, top: int) -> None:
     }
     if found.memory is not None:
         document["memory"] = list(found.memory)
-    emit(settings, document, lambda: counts_text(found.counts, found.shots, top))
+    if found.cut is not None:
+        document["cut"] = msgspec.to_builtins(found.cut)
+    if found.expectations:
+        document["expectations"] = msgspec.to_builtins(found.expectations)
+
+    def human() -> None:
+        counts_text(found.counts, found.shots, top)
+        expectations_text(found.expectations)
+        cut_text(found.cut)
+
+    emit(settings, document, human)
 
 
 @click.argument("job_id")

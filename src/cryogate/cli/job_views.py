@@ -11,6 +11,7 @@ import click
 from cryogate.cli.amounts import show_cents
 from cryogate.cli.histogram import histogram
 from cryogate.cli.output import fields, say, show, table
+from cryogate.client.models import Cut, Expectation
 from cryogate.domain.safe_text import clean
 
 _MAX_BITS = 128
@@ -94,3 +95,24 @@ def counts_text(counts: Mapping[str, int], shots: int, top: int) -> None:
         return
     for line in histogram(safe, shots, top=top, ascii_only=encoding != "utf8"):
         click.echo(line)
+
+
+def cut_text(cut: Cut | None) -> None:
+    """What was left out, if anything was."""
+    if cut is None or not cut.withheld_shots:
+        return
+    rules = []
+    if cut.min_count > 1:
+        rules.append(f"outcomes seen fewer than {cut.min_count} times")
+    if cut.top_k:
+        rules.append(f"all but the {cut.top_k} most frequent outcomes")
+    say(f"withheld: {cut.withheld_shots} shots ({', '.join(rules)})")
+
+
+def expectations_text(values: Mapping[str, Expectation]) -> None:
+    """Expectation values, and between what they lie where shots are withheld."""
+    for string, found in values.items():
+        line = f"<{string}> = {found.value:+.4f}"
+        if found.low != found.high:
+            line += f" over what is released; all shots: {found.low:+.4f} to {found.high:+.4f}"
+        say(line)

@@ -217,9 +217,9 @@ class Client:
             if job.state is before.state and time.monotonic() - asked < SHORTEST_POLL_S:
                 time.sleep(SHORTEST_POLL_S)  # a server that does not hold the request
 
-    def result(self, job_id: str) -> Result:
-        """The released result of a job that is done."""
-        return self._result(self.job(job_id))
+    def result(self, job_id: str, z: Sequence[str] = ()) -> Result:
+        """The released result of a job that is done; ``z``: strings like ZZ to have values of."""
+        return self._result(self.job(job_id), z)
 
     def cancel(self, job_id: str) -> Job:
         """Stop a job; one that is already over stays as it is."""
@@ -317,9 +317,13 @@ class Client:
     def __repr__(self) -> str:
         return f"Client({self.url!r}, {self.client_id!r}, experiment={self.experiment!r})"
 
-    def _result(self, job: Job) -> Result:
-        found = self._get(Call("GET", _job_path(job.job_id) + "/result"), Counts)
-        return Result(found.counts, found.shots, job, found.released, found.memory)
+    def _result(self, job: Job, z: Sequence[str] = ()) -> Result:
+        asked = "?" + urlencode({"z": ",".join(z)}) if z else ""
+        found = self._get(Call("GET", _job_path(job.job_id) + "/result" + asked), Counts)
+        return Result(
+            found.counts, found.shots, job, found.released, found.memory, found.cut,
+            found.expectations,
+        )  # fmt: skip
 
     def _get(self, call: Call, kind: type[T]) -> T:
         return decode(self.request(call), kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -90,12 +90,31 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: str | None = None
 
 
+class Cut(msgspec.Struct, frozen=True, kw_only=True):
+    """What was left out of a result, and by which rule."""
+
+    withheld_shots: int
+    min_count: int = 1
+    top_k: int | None = None
+
+
+class Expectation(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a string of Z over the released shots; over all shots it lies from ``low`` to ``high``."""
+
+    value: float
+    low: float
+    high: float
+
+
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """A released result: counts by bit string, classical bit 0 rightmost."""
+    """A released result, by bit string, classical bit 0 rightmost."""
 
     job_id: str
-    counts: dict[str, int]
     shots: int
+    counts: dict[str, int] = msgspec.field(default_factory=dict)
+    probabilities: dict[str, float] = msgspec.field(default_factory=dict)
+    expectations: dict[str, Expectation] = msgspec.field(default_factory=dict)
+    cut: Cut | None = None
     backend: str = ""
     circuit_sha256: str = ""
     released: str = ""
@@ -111,3 +130,5 @@ class Result:
     job: Job
     released: str = ""
     memory: tuple[str, ...] | None = None
+    cut: Cut | None = None
+    expectations: Mapping[str, Expectation] = field(default_factory=dict)

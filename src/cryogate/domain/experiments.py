@@ -35,7 +35,9 @@ class Release(StrEnum):
 class Experiment:
     """A purpose with an owner, a time window (epoch milliseconds) and allow-lists.
 
-    An empty allow-list allows nobody and nothing.
+    An empty allow-list allows nobody and nothing. ``min_count`` and ``top_k`` cut what
+    aggregates show: outcomes seen less often, and all but the most frequent (0: no such cut). Only
+    what administers experiments reads them here; a release reads them with the result.
     """
 
     experiment_id: str
@@ -50,6 +52,8 @@ class Experiment:
     allowed_backends: frozenset[str]
     release: Release
     created_ms: int
+    min_count: int = 1
+    top_k: int = 0
 
     def is_open(self, now_ms: int) -> bool:
         """Open means: not closed by hand and inside ``[opens_ms, closes_ms)``."""

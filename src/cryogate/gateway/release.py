@@ -1,7 +1,13 @@
-"""(10) Releases a result, as much of it as its reader's rights allow."""
+"""(10) Releases a result, as much of it as its reader's rights allow.
+
+How aggregates are cut is decided with the first reading that sends any, and stored: whatever an
+experiment says later, or a reader asks for, no later answer about this job shows more (D1).
+Nothing a vendor said beside the outcomes is released, and per-shot memory only with raw (D2).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 import msgspec
@@ -13,6 +19,17 @@ from cryogate.domain.events import Event, Outcome
 from cryogate.domain.experiments import Release
 from cryogate.domain.ids import JOB, is_minted
 from cryogate.domain.jobs import JobState
+from cryogate.gateway.aggregates import (
+    Ask,
+    Cut,
+    CutView,
+    Expectation,
+    Form,
+    expectations,
+    fewer,
+    kept,
+    probabilities,
+)
 from cryogate.gateway.caller import Caller
 from cryogate.gateway.case import Standing
 from cryogate.gateway.checks.policy import agent_facts, experiment_facts, grant_facts
@@ -22,19 +39,36 @@ from cryogate.ports.approvals import Approvals, Demand
 from cryogate.ports.audit import rfc3339
 from cryogate.ports.clock import Clock
 from cryogate.ports.policy import PolicyEngine, Question
-from cryogate.ports.store import GuardFailed, Row, Statement, Store, UnitOfWork
+from cryogate.ports.store import (
+    AlreadyExists,
+    GuardFailed,
+    Row,
+    SqlValue,
+    Statement,
+    Store,
+    UnitOfWork,
+)
+
+_TRIES = 4
+_counts = msgspec.json.Decoder(dict[str, int])
 
 
 class ResultView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Counts by bit string, classical bit 0 rightmost. ``memory`` only with the right to raw."""
+    """By bit string, classical bit 0 rightmost. ``memory`` only with the right to raw.
+
+    ``cut`` says what was withheld from an answer that might be less than everything (D3).
+    """
 
     job_id: str
     backend: str
     shots: int
     circuit_sha256: str
     released: str
-    counts: msgspec.Raw
     created_at: str
+    counts: Mapping[str, int] | None = None
+    probabilities: Mapping[str, float] | None = None
+    expectations: Mapping[str, Expectation] | None = None
+    cut: CutView | None = None
     memory: msgspec.Raw | None = None
 
 
@@ -49,14 +83,23 @@ class ResultService:
         self._policy = policy
         self._approvals = approvals
 
-    async def result(self, caller: Caller, job_id: str) -> ResultView:
-        """The result of one of the caller's jobs.
+    async def result(self, caller: Caller, job_id: str, ask: Ask | None = None) -> ResultView:
+        """The result of one of the caller's jobs, in the form that is asked for.
 
         Raises:
             NotFound: absent, or of another agent or experiment.
             Conflict: the job has no result (yet).
             Forbidden: token, experiment, policy or the job's own terms withhold it.
+            Malformed: an expectation value that this job has not.
         """
+        for _ in range(_TRIES):
+            try:
+                return await self._result(caller, job_id, ask or Ask())
+            except AlreadyExists:
+                continue  # another reading has decided meanwhile; its decision stands
+        raise Conflict("release_busy", "others read this result too; try again")
+
+    async def _result(self, caller: Caller, job_id: str, ask: Ask) -> ResultView:
         row = None
         if is_minted(job_id, JOB):
             row = await self._store.fetch_one("result_of_job", {"job_id": job_id})
@@ -82,15 +125,23 @@ class ResultService:
                 approval_id = approved.approval_id
                 spend = self._approvals.use(approval_id, terms, now_ms)
         outcome = Outcome.SUCCESS if right is not Release.NONE else Outcome.REFUSED
-        reasons = reasons if right is Release.NONE else (f"released:{right}", *reasons)
+        decided = _decided(row) if right is Release.AGGREGATES else Cut()
+        view = None
+        if right is not Release.NONE:
+            view = _view(job_id, row, right, decided, ask)
+            reasons = (f"released:{right}", *_told(view), *reasons)
+        if right is Release.AGGREGATES and row["decided_min_count"] is None:
+            spend = (*spend, _decision(job_id, decided, now_ms))
         event = _event(caller, row, job_id, outcome, digest, reasons, now_ms, approval_id)
         try:
             await self._store.commit(UnitOfWork(spend, (event,)))
+        except AlreadyExists:
+            raise
         except GuardFailed as failed:
             raise Conflict("approval_used", "the approval was used meanwhile") from failed
-        if right is Release.NONE:
+        if view is None:
             raise Forbidden("result_withheld", "this job's results are not released to you")
-        return _view(job_id, row, right)
+        return view
 
     async def raw_demand(self, caller: Caller, row: Row) -> Demand | None:
         """Whose yes a raw reading of this result needs; None when it needs none.
@@ -146,16 +197,52 @@ def _terms(row: Row, job_id: str) -> ReleaseTerms:
     )
 
 
-def _view(job_id: str, row: Row, right: Release) -> ResultView:
+def _decided(row: Row) -> Cut:
+    """What was decided, met with what the experiment says now: a later rule only takes away."""
+    now = Cut(number(row, "min_count"), number(row, "top_k"))
+    if row["decided_min_count"] is None:
+        return now
+    return now.met(Cut(number(row, "decided_min_count"), number(row, "decided_top_k")))
+
+
+def _decision(job_id: str, cut: Cut, now_ms: int) -> Statement:
+    params: dict[str, SqlValue] = {
+        "job_id": job_id,
+        "min_count": cut.min_count,
+        "top_k": cut.top_k,
+        "now_ms": now_ms,
+    }
+    return Statement("decide_release", params)
+
+
+def _told(view: ResultView) -> tuple[str, ...]:
+    if view.cut is None:
+        return ()
+    cut = view.cut
+    return (f"min_count:{cut.min_count}", f"top_k:{cut.top_k or 0}",
+            f"withheld_shots:{cut.withheld_shots}")  # fmt: skip
+
+
+def _view(job_id: str, row: Row, right: Release, decided: Cut, ask: Ask) -> ResultView:
     memory = cast("str | None", row["memory"]) if right is Release.RAW else None
+    counts = _counts.decode(text(row, "counts"))
+    # what is asked for is taken from what may go out, never from the result itself (D1)
+    found = fewer(kept(counts, decided), ask.top)
+    asked, cut = decided.met(Cut(1, ask.top)), None
+    if asked != Cut():
+        cut = CutView(asked.min_count, asked.top_k or None, found.withheld_shots)
+    width = len(next(iter(counts)))
     return ResultView(
         job_id=job_id,
         backend=text(row, "backend"),
         shots=number(row, "shots"),
         circuit_sha256=text(row, "circuit_sha256"),
         released=right.value,
-        counts=msgspec.Raw(text(row, "counts").encode()),
         created_at=rfc3339(number(row, "created_ms")),
+        counts=found.counts if ask.form is Form.COUNTS else None,
+        probabilities=probabilities(found) if ask.form is Form.PROBABILITIES else None,
+        expectations=expectations(found, width, ask.z) if ask.z else None,
+        cut=cut,
         memory=msgspec.Raw(memory.encode()) if memory is not None else None,
     )
 

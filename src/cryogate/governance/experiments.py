@@ -50,6 +50,8 @@ Owner = Annotated[str, msgspec.Meta(pattern=r"\A[!-~]{1,128}\Z")]
 CostCenter = Annotated[str, msgspec.Meta(pattern=r"\A[ -~]{0,64}\Z")]
 Currency = Annotated[str, msgspec.Meta(pattern=r"\A[A-Z]{3}\Z")]
 Right = Literal["none", "aggregates", "raw"]
+MinCount = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+TopK = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
 
 class NewExperiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -65,6 +67,8 @@ class NewExperiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     allowed_agents: Slugs
     allowed_backends: Backends
     release: Right = "aggregates"
+    min_count: MinCount = 1
+    top_k: TopK = 0
     budget_cents: int
     currency: Currency
     budget_shots: int
@@ -78,6 +82,8 @@ class ExperimentChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     allowed_agents: Slugs | UnsetType = UNSET
     allowed_backends: Backends | UnsetType = UNSET
     release: Right | UnsetType = UNSET
+    min_count: MinCount | UnsetType = UNSET
+    top_k: TopK | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,8 @@ def _read(row: Row) -> ExperimentWithBudget:
         _names(text(row, "allowed_backends")),
         Release(text(row, "release")),
         number(row, "created_ms"),
+        number(row, "min_count"),
+        number(row, "top_k"),
     )
     return ExperimentWithBudget(experiment, budget_view(row))
 
@@ -174,6 +182,14 @@ class ExperimentAdmin:
                 },
             ),
             Statement(
+                "experiment_cut",
+                {
+                    "experiment_id": new.experiment_id,
+                    "min_count": new.min_count,
+                    "top_k": new.top_k,
+                },
+            ),
+            Statement(
                 "insert_budget",
                 {
                     "experiment_id": new.experiment_id,
@@ -203,6 +219,8 @@ class ExperimentAdmin:
             decision_reasons=(
                 f"classification {new.classification}",
                 f"release {new.release}",
+                f"min_count {new.min_count}",
+                f"top_k {new.top_k}",
                 f"closes_ms {closes_ms}",
                 f"limit_cents {new.budget_cents}",
                 f"limit_shots {new.budget_shots}",
@@ -291,6 +309,8 @@ def _columns(experiment: Experiment) -> dict[str, SqlValue]:
         "allowed_agents": _stored(experiment.allowed_agents),
         "allowed_backends": _stored(experiment.allowed_backends),
         "release": experiment.release.value,
+        "min_count": experiment.min_count,
+        "top_k": experiment.top_k,
     }
 
 
@@ -310,6 +330,10 @@ def _changed(old: Experiment, change: ExperimentChange) -> dict[str, SqlValue]:
         columns["allowed_backends"] = _stored(change.allowed_backends)
     if change.release is not UNSET:
         columns["release"] = change.release
+    if change.min_count is not UNSET:
+        columns["min_count"] = change.min_count
+    if change.top_k is not UNSET:
+        columns["top_k"] = change.top_k
     return columns
 
 

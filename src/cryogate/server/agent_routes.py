@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cryogate.domain.jobs import JobState
+from cryogate.gateway.aggregates import MAX_TOP, Ask, Form, z_strings
 from cryogate.gateway.caller import Caller
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.jobs import JobService
@@ -20,7 +21,7 @@ from cryogate.ports.audit import rfc3339
 from cryogate.ports.provider import Backend
 from cryogate.server.bodies import read_json
 from cryogate.server.endpoints import Endpoint, ForAgents
-from cryogate.server.replies import query, reply, time_cursor, whole_number
+from cryogate.server.replies import one_of, query, reply, time_cursor, whole_number
 
 _LONGEST_WAIT_S = 20
 _PAGE = 50
@@ -138,8 +139,14 @@ class AgentRoutes:
         return reply(await self._jobs.jobs(caller, limit, time_cursor(params)))
 
     async def result(self, request: Request, caller: Caller) -> Response:
-        """The result, as much of it as the caller's rights allow."""
-        return reply(await self._results.result(caller, request.path_params["job_id"]))
+        """The result, as much of it as the caller's rights allow, in the form asked for."""
+        params = query(request, "form", "top", "z")
+        ask = Ask(
+            Form(one_of(params, "form", Form) or Form.COUNTS),
+            whole_number(params, "top", 0, MAX_TOP),
+            z_strings(params["z"]) if "z" in params else (),
+        )
+        return reply(await self._results.result(caller, request.path_params["job_id"], ask))
 
     async def cancel(self, request: Request, caller: Caller) -> Response:
         """Ask for the job to stop; the answer shows where it is now."""

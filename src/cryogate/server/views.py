@@ -107,6 +107,8 @@ def experiment_view(item: ExperimentWithBudget) -> dict[str, Any]:
         "allowed_agents": sorted(experiment.allowed_agents),
         "allowed_backends": sorted(experiment.allowed_backends),
         "release": experiment.release.value,
+        "min_count": experiment.min_count,
+        "top_k": experiment.top_k,
         "created_at": rfc3339(experiment.created_ms),
         "budget": _figures(item.budget),
     }

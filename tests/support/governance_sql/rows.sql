@@ -93,3 +93,6 @@ UPDATE agents SET active = 0 WHERE agent_id = :agent_id
 -- name: governance_test_tamper_entry
 UPDATE ledger_entries SET spent_cents = spent_cents - 1, available_cents = available_cents + 1
 WHERE ref = :job_id AND phase = 1
+
+-- name: governance_test_done
+UPDATE jobs SET state = 'done', results = :results WHERE job_id = :job_id

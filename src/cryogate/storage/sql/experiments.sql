@@ -9,14 +9,20 @@ VALUES (:experiment_id, :purpose, :classification, :owner, :cost_center, :opens_
 -- name: update_experiment
 UPDATE experiments
 SET closed = :closed, closes_ms = :closes_ms, allowed_agents = :allowed_agents,
-    allowed_backends = :allowed_backends, release = :release
+    allowed_backends = :allowed_backends, release = :release,
+    min_count = :min_count, top_k = :top_k
 WHERE experiment_id = :experiment_id
   AND closed = :old_closed AND closes_ms = :old_closes_ms AND allowed_agents = :old_allowed_agents
   AND allowed_backends = :old_allowed_backends AND release = :old_release
+  AND min_count = :old_min_count AND top_k = :old_top_k
+
+-- name: experiment_cut
+UPDATE experiments SET min_count = :min_count, top_k = :top_k WHERE experiment_id = :experiment_id
 
 -- name: experiment_with_budget
 SELECT e.experiment_id, e.purpose, e.classification, e.owner, e.cost_center, e.opens_ms,
        e.closes_ms, e.closed, e.allowed_agents, e.allowed_backends, e.release, e.created_ms,
+       e.min_count, e.top_k,
        b.currency, b.limit_cents, b.held_cents, b.spent_cents,
        b.limit_shots, b.held_shots, b.spent_shots, b.blocked, b.soft_percent, b.epoch
 FROM experiments e JOIN budgets b ON b.experiment_id = e.experiment_id
@@ -25,6 +31,7 @@ WHERE e.experiment_id = :experiment_id
 -- name: experiments_page
 SELECT e.experiment_id, e.purpose, e.classification, e.owner, e.cost_center, e.opens_ms,
        e.closes_ms, e.closed, e.allowed_agents, e.allowed_backends, e.release, e.created_ms,
+       e.min_count, e.top_k,
        b.currency, b.limit_cents, b.held_cents, b.spent_cents,
        b.limit_shots, b.held_shots, b.spent_shots, b.blocked, b.soft_percent, b.epoch
 FROM experiments e JOIN budgets b ON b.experiment_id = e.experiment_id

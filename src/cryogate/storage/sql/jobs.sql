@@ -84,8 +84,15 @@ LIMIT :limit
 -- name: result_of_job
 SELECT r.counts, r.memory, r.metadata, r.created_ms, j.agent_id, j.experiment_id, j.token_id,
        j.session_id, j.backend, j.shots, j.state, j.circuit_sha256, j.results,
-       e.release, e.purpose
+       e.release, e.purpose, e.min_count, e.top_k,
+       d.min_count AS decided_min_count, d.top_k AS decided_top_k
 FROM jobs j
 JOIN experiments e ON e.experiment_id = j.experiment_id
 LEFT JOIN results r ON r.job_id = j.job_id
+LEFT JOIN releases d ON d.job_id = j.job_id
 WHERE j.job_id = :job_id
+
+-- name: decide_release
+-- Once for each job: a second decision is refused by the key.
+INSERT INTO releases (job_id, min_count, top_k, decided_ms)
+VALUES (:job_id, :min_count, :top_k, :now_ms)
