@@ -79,13 +79,13 @@ class Live:
 
 
 @contextmanager
-def live(room: Path) -> Iterator[Live]:
-    """``cryogate up`` in ``room``, ended at the end."""
+def live(room: Path, *options: str) -> Iterator[Live]:
+    """``cryogate up`` with ``options`` in ``room``, ended at the end."""
     made = Live(room)
     with (
         (room / "server.log").open("wb") as told,
         subprocess.Popen(
-            [*CLI, "up", "--port", "0"],
+            [*CLI, "up", "--port", "0", *options],
             env=made.env(),
             cwd=room,
             stdout=subprocess.DEVNULL,

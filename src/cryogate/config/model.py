@@ -32,6 +32,7 @@ from cryogate.config.sections import (
     Storage,
     Tokens,
 )
+from cryogate.config.sinks import SinkTable
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -63,6 +64,7 @@ class Config(Section, frozen=True, kw_only=True):
     outbound: Outbound = Outbound()
     console: Console = Console()
     oidc: Oidc = Oidc()
+    sinks: tuple[SinkTable, ...] = ()
     state_dir: str = ""
 
     @property
@@ -126,4 +128,9 @@ class Config(Section, frozen=True, kw_only=True):
             found.append("tokens.insecure_bearer: whoever finds a token can use it")
         if self.notify.smtp_host and self.notify.smtp_security == "insecure_clear":
             found.append("notify.smtp_security: mail crosses the network in clear")
+        found += [
+            f"sinks.{sink.name}.insecure_clear: the audit log crosses the network in clear"
+            for sink in self.sinks
+            if sink.insecure_clear
+        ]
         return tuple(found)

@@ -35,6 +35,7 @@ from cryogate.wiring.identity import Identity
 from cryogate.wiring.logbook import open_log, write_vkeys
 from cryogate.wiring.policy import Policies
 from cryogate.wiring.road import Road
+from cryogate.wiring.sinks import open_feeders
 from cryogate.wiring.telling import Telling
 from cryogate.wiring.vault import Vault, master_keys
 from cryogate.wiring.watch import Watch
@@ -63,6 +64,7 @@ class Deployment:
             self.ground, self.governance, self.identity.revocations, self.watch, self.vault.leases
         )
         self.telling = Telling(self.ground, self.governance.desk)
+        self.feeders = open_feeders(self.ground, self.watch.alerts)
         self._ops = OpsRoutes({"database": self._probe_store, "log": self._probe_log}, __version__)
         self.audit: AuditLog | None = None
         self._tasks: list[asyncio.Task[Any]] = []
@@ -182,6 +184,8 @@ class Deployment:
             self._run(self.telling.devices.run(), "device approvals")
         if self.telling.outbox is not None:
             self._run(self.telling.outbox.run(), "outbox")
+        for feeder in self.feeders:
+            self._run(feeder.run(), f"sink {feeder.name}")
         self._run(self.governance.soft_limits.run(_SOFT_LIMITS_S), "soft limits")
 
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:

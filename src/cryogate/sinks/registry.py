@@ -1,0 +1,35 @@
+"""Every kind of sink by the first part of its URL's scheme, and every format by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from cryogate.ports.sinks import Sink
+from cryogate.sinks.file import FileSink
+from cryogate.sinks.formats.cef import cef
+from cryogate.sinks.formats.ecs import ecs
+from cryogate.sinks.formats.ocsf import ocsf
+from cryogate.sinks.formats.plain import plain
+from cryogate.sinks.setup import Format, SinkSetup
+
+SINKS: Final[Mapping[str, Callable[[SinkSetup], Sink]]] = MappingProxyType({"file": FileSink})
+FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
+    {"json": plain, "ocsf": ocsf, "cef": cef, "ecs": ecs}
+)
+
+
+def make(setup: SinkSetup) -> Sink:
+    """The sink that a URL names.
+
+    Raises:
+        ValueError: there is none of this kind, or the setup does not fit it.
+        OSError: a file of its cannot be read.
+    """
+    kind = setup.parts.scheme.partition("+")[0]
+    if kind not in SINKS:
+        raise ValueError(
+            f"there is no sink {kind or 'without a scheme'}; there are {', '.join(SINKS)}"
+        )
+    return SINKS[kind](setup)

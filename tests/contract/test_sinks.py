@@ -1,0 +1,123 @@
+"""What every registered sink must do, proven on a real receiver behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.support.live import ROOT
+from tests.support.receivers import RECEIVERS, Receiver
+from tests.support.sinks import World, fetcher, setup, world
+
+from cryogate.ports.sinks import Sink, SinkUnavailable
+from cryogate.sinks.feeder import Feeder
+from cryogate.sinks.registry import SINKS, make
+
+COUNT = 450
+
+
+@dataclass
+class Bench:
+    world: World
+    receiver: Receiver
+    sink: Sink
+
+    def feeder(self) -> Feeder:
+        return self.world.feeder(self.sink)
+
+    async def fed(self, feeder: Feeder) -> None:
+        while await feeder.feed_once():
+            pass
+
+    async def drained(self, feeder: Feeder) -> None:
+        """Feed to the end, whatever comes between."""
+        async with asyncio.timeout(30):
+            while await self.world.position() < COUNT:
+                try:
+                    await feeder.feed_once()
+                except SinkUnavailable:
+                    await feeder.failed(SinkUnavailable("again"))
+                    await asyncio.sleep(0.05)
+
+
+@pytest.fixture(params=sorted(SINKS))
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    receiver = RECEIVERS[request.param](tmp_path)
+    await receiver.start()
+    ca = receiver.more.get("ca_file")
+    async with fetcher(Path(ca) if ca else None) as send, world(tmp_path, COUNT) as made:
+        sink = make(setup(receiver.url, send, **receiver.more))
+        sink.batch = 100
+        yield Bench(made, receiver, sink)
+        await sink.close()
+    await receiver.kill()
+
+
+async def settled(bench: Bench, wanted: set[int]) -> list[int]:
+    """What a receiver without acknowledgements has, once it has written it."""
+    for _ in range(400):
+        found = bench.receiver.seqs()
+        if wanted <= set(found):
+            return found
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"never came: {sorted(wanted - set(bench.receiver.seqs()))[:20]}")
+
+
+def test_every_sink_has_a_receiver_and_a_section() -> None:
+    page = (ROOT / "docs/sinks.md").read_text()
+    assert set(RECEIVERS) == set(SINKS)
+    assert not [kind for kind in SINKS if f"`{kind}" not in page]
+
+
+async def test_everything_arrives_in_order_and_the_place_follows(bench: Bench) -> None:
+    feeder = bench.feeder()
+    await bench.drained(feeder)
+    assert await bench.world.position() == COUNT
+    assert await settled(bench, set(range(COUNT))) == list(range(COUNT))
+    assert not await feeder.feed_once()
+
+
+@pytest.mark.attack("L3")
+async def test_the_place_stays_where_nothing_was_acknowledged(bench: Bench) -> None:
+    feeder = bench.feeder()
+    await bench.receiver.kill()
+    with pytest.raises(SinkUnavailable):
+        await feeder.feed_once()
+    assert await bench.world.position() == 0
+    await bench.receiver.start()
+    await bench.drained(feeder)
+    assert set(await settled(bench, set(range(COUNT)))) == set(range(COUNT))
+
+
+@pytest.mark.attack("L3")
+async def test_a_receiver_that_dies_between_loses_nothing(bench: Bench) -> None:
+    feeder = bench.feeder()
+    await feeder.feed_once()
+    await bench.receiver.kill()
+    with pytest.raises(SinkUnavailable):
+        await bench.fed(feeder)
+    await feeder.failed(SinkUnavailable("killed"))
+    await bench.receiver.start()
+    await bench.drained(feeder)
+    assert set(await settled(bench, set(range(COUNT)))) == set(range(COUNT))
+
+
+@pytest.mark.attack("L3")
+async def test_a_feeder_that_dies_before_it_moves_sends_again(bench: Bench) -> None:
+    entries = await bench.world.read(0, 100)
+    await bench.sink.deliver(entries)
+    await bench.drained(bench.feeder())
+    found = await settled(bench, set(range(COUNT)))
+    assert set(found) == set(range(COUNT))
+    assert found.count(0) >= 2
+
+
+@pytest.mark.attack("T4")
+async def test_the_sinks_own_secret_is_in_nothing_it_sends(bench: Bench) -> None:
+    await bench.drained(bench.feeder())
+    await settled(bench, {COUNT - 1})
+    assert "canary-sink-token" not in bench.receiver.kept()
+    assert "canary-sink-token" not in repr(bench.sink)

@@ -1,0 +1,128 @@
+"""The feeder: a place that only an acknowledgement moves, and nothing that is given up silently."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from tests.support.sinks import world
+
+from cryogate.ports.sinks import Entry, EntryRefused, Sink, SinkUnavailable
+from cryogate.sinks.feeder import LEASE_MS, MAX_REFUSED, TOLD_AFTER
+
+
+class Scripted(Sink):
+    """Does with a batch what it is told to."""
+
+    batch = 50
+
+    def __init__(self, act: Callable[[Sequence[Entry]], None] = lambda _: None) -> None:
+        self.act, self.taken, self.closed = act, list[int](), 0
+
+    async def _deliver(self, entries: Sequence[Entry]) -> None:
+        self.act(entries)
+        self.taken += [entry.seq for entry in entries]
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+def refuse(*seqs: int) -> Callable[[Sequence[Entry]], None]:
+    def act(entries: Sequence[Entry]) -> None:
+        if {entry.seq for entry in entries} & set(seqs):
+            raise EntryRefused("too odd")
+
+    return act
+
+
+async def test_a_batch_that_is_refused_costs_only_the_entry_that_is_meant(tmp_path: Path) -> None:
+    sink = Scripted(refuse(17, 63))
+    async with world(tmp_path, 100) as w:
+        feeder = w.feeder(sink)
+        while await feeder.feed_once():
+            pass
+        assert sink.taken == [n for n in range(100) if n not in (17, 63)]
+        assert await w.dead() == [17, 63]
+        assert await w.position() == 100
+        assert w.told.kinds == [("sink_dead_letter", "under-test")] * 2
+
+
+async def test_a_receiver_that_refuses_everything_is_no_reason_to_give_up(tmp_path: Path) -> None:
+    sink = Scripted(refuse(*range(100)))
+    async with world(tmp_path, 100) as w:
+        feeder = w.feeder(sink)
+        with pytest.raises(SinkUnavailable):
+            await feeder.feed_once()
+        assert len(await w.dead()) == MAX_REFUSED
+        for _ in range(3):
+            with pytest.raises(SinkUnavailable):
+                await feeder.feed_once()
+        assert len(await w.dead()) == MAX_REFUSED
+        sink.act = lambda _: None
+        while await feeder.feed_once():
+            pass
+        assert sink.taken == list(range(MAX_REFUSED, 100))
+
+
+async def test_trouble_is_told_and_overlap_is_sent_again(tmp_path: Path) -> None:
+    sink = Scripted()
+    sink.overlap = 30
+    async with world(tmp_path, 100) as w:
+        feeder = w.feeder(sink)
+        while await feeder.feed_once():
+            pass
+        for _ in range(TOLD_AFTER):
+            await feeder.failed(SinkUnavailable("gone"))
+        assert w.told.kinds == [("sink_failing", "under-test")]
+        assert sink.closed == TOLD_AFTER
+        while await feeder.feed_once():
+            pass
+        assert sink.taken == [*range(100), *range(70, 100)]
+        assert await w.position() == 100
+
+
+async def test_any_error_of_an_adapter_is_one_that_is_tried_again(tmp_path: Path) -> None:
+    def act(_: Sequence[Entry]) -> None:
+        raise ZeroDivisionError
+
+    async with world(tmp_path, 10) as w:
+        with pytest.raises(SinkUnavailable):
+            await w.feeder(Scripted(act)).feed_once()
+        assert await w.position() == 0
+
+
+async def test_one_process_feeds_at_a_time_and_another_takes_over(tmp_path: Path) -> None:
+    first, second = Scripted(), Scripted()
+    async with world(tmp_path, 100) as w:
+        one, two = w.feeder(first, "one"), w.feeder(second, "two")
+        assert await one.feed_once()
+        assert not await two.feed_once()
+        w.place.clock.advance(LEASE_MS)
+        assert await two.feed_once()
+        assert not await one.feed_once()
+        assert (first.taken, second.taken) == (list(range(50)), list(range(50, 100)))
+
+
+async def test_a_sink_may_begin_with_what_comes(tmp_path: Path) -> None:
+    async with world(tmp_path, 100) as w:
+        sink = Scripted()
+        assert not await w.feeder(sink, from_start=False).feed_once()
+        assert await w.position() == 100
+
+
+async def test_an_altered_entry_is_never_handed_on(tmp_path: Path) -> None:
+    import sqlite3
+
+    async with world(tmp_path, 10) as w:
+        with sqlite3.connect(w.place.database) as database:
+            database.execute("UPDATE events SET body = replace(body, 'ada', 'eve') WHERE seq = 4")
+        sink = Scripted()
+        feeder = w.feeder(sink)
+        task = asyncio.create_task(feeder.run(0.01))
+        async with asyncio.timeout(20):
+            await w.told.heard.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert not sink.taken
