@@ -75,8 +75,8 @@ class Leases:
     async def tidy(self, in_use: Collection[Key]) -> None:
         """Give back what nobody has used for a while. One that cannot be ended is logged."""
         idle_ms = self._clock.now_ms() - self._idle_ms
-        for key in list(self._held):
-            if key not in in_use and self._used_ms.get(key, 0) <= idle_ms:
+        for key, used_ms in list(self._used_ms.items()):
+            if key not in in_use and used_ms <= idle_ms:
                 await self._give_back(key)
 
     async def end(self) -> None:
@@ -85,11 +85,13 @@ class Leases:
             await self._give_back(key)
 
     async def _give_back(self, key: Key) -> None:
-        lease = self._held.pop(key)
+        lease = self._held.pop(key, None)
         self._used_ms.pop(key, None)
         lock = self._locks.get(key)
         if lock is not None and not lock.locked():
             del self._locks[key]
+        if lease is None:
+            return
         try:
             await self._issuer.revoke(lease.lease_id)
         except Exception:
