@@ -10,8 +10,9 @@ from typing import Any
 
 from cryogate.circuits import Dialect, Format, Program, emit, parse_flat
 from cryogate.config import Config
-from cryogate.config.sections import Braket, Ibm, Ionq
+from cryogate.config.sections import Azure, Braket, Ibm, Ionq
 from cryogate.dev.aws import ACCOUNT
+from cryogate.dev.azure import PLACE, AzureFake
 from cryogate.dev.braket import BUCKET, BraketFake
 from cryogate.dev.ibm import CRN, IbmFake
 from cryogate.dev.ionq import IonqFake
@@ -127,11 +128,30 @@ def _ibm() -> Iterator[tuple[Config, Bench | None, dict[str, Any]]]:
         }  # fmt: skip
 
 
+@contextmanager
+def _azure() -> Iterator[tuple[Config, Bench | None, dict[str, Any]]]:
+    fake = AzureFake(polls=1)
+    words = PLACE.split("/")
+    with served(fake.app) as url:
+        config = Config(
+            azure=Azure(
+                url=url, login_url=url, storage_suffix="127.0.0.1", subscription=words[2],
+                resource_group=words[4], workspace=words[8],
+            )
+        )  # fmt: skip
+        yield config, None, {
+            "secret": fake.mint().encode(), "backend": "azure:ionq.simulator",
+            "faults": fake.faults, "ran": lambda job_id: len(fake.ran(job_id)), "fake": fake,
+            "submit_path": f"{PLACE}/jobs/",
+        }  # fmt: skip
+
+
 VENDORS: dict[str, Callable[[], Any]] = {
     "local": _local,
     "ionq": _ionq,
     "braket": _braket,
     "ibm": _ibm,
+    "azure": _azure,
 }
 
 

@@ -9,6 +9,7 @@ from cryogate.config.sections import (
     Alerts,
     Approvals,
     Audit,
+    Azure,
     Braket,
     Budgets,
     Circuits,
@@ -57,6 +58,7 @@ class Config(Section, frozen=True, kw_only=True):
     ionq: Ionq = Ionq()
     braket: Braket = Braket()
     ibm: Ibm = Ibm()
+    azure: Azure = Azure()
     revocations: Revocations = Revocations()
     limits: Limits = Limits()
     signing: Signing = Signing()

@@ -110,6 +110,21 @@ class Ibm(Section, frozen=True, kw_only=True):
     max_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
 
 
+class Azure(Section, frozen=True, kw_only=True):
+    """One Azure Quantum workspace. An empty URL is Azure's own."""
+
+    location: Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9]{1,32}\Z")] = "eastus"
+    subscription: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-fA-F-]{0,36}\Z")] = ""
+    resource_group: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9._-]{0,90}\Z")] = ""
+    workspace: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9-]{0,54}\Z")] = ""
+    managed_identity: bool = False
+    storage_suffix: Annotated[str, msgspec.Meta(pattern=r"\A\.?[a-z0-9.-]{4,100}\Z")] = (
+        ".blob.core.windows.net"
+    )
+    url: str = ""
+    login_url: str = "https://login.microsoftonline.com"
+
+
 class Tokens(Section, frozen=True, kw_only=True):
     """Token lives and the proof-of-possession window, in seconds."""
 

@@ -1,7 +1,7 @@
 """Secrets at rest and short leases of vendor credentials."""
 
 from cryogate.credentials.aws_sts import AwsSts
-from cryogate.credentials.bearer_tokens import IbmIam
+from cryogate.credentials.bearer_tokens import Entra, IbmIam
 from cryogate.credentials.embedded import EnvelopeSealer, FileSealer
 from cryogate.credentials.lease_desk import LeaseDesk
 from cryogate.credentials.local import EmbeddedLeases
@@ -13,6 +13,7 @@ from cryogate.credentials.vendor_secrets import StoredSecrets
 __all__ = [
     "AwsSts",
     "EmbeddedLeases",
+    "Entra",
     "EnvelopeSealer",
     "FileSealer",
     "IbmIam",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from starlette.types import ASGIApp
 
 from cryogate.dev.aws import ACCOUNT
+from cryogate.dev.azure import CLIENT, PLACE, TENANT, AzureFake
 from cryogate.dev.braket import BUCKET, BraketFake
 from cryogate.dev.ibm import CRN, IbmFake
 from cryogate.dev.ionq import IonqFake
@@ -31,6 +32,8 @@ def vendors(port: int, polls: int) -> list[Vendor]:
     url = f"http://127.0.0.1:{port}/v0.4"
     braket, aws = BraketFake(polls=polls), f"http://127.0.0.1:{port + 1}"
     ibm, api = IbmFake(polls=polls), f"http://127.0.0.1:{port + 2}"
+    azure, place = AzureFake(polls=polls), f"http://127.0.0.1:{port + 3}"
+    app = {"tenant": TENANT, "client_id": CLIENT, "client_secret": azure.secret}
     root = braket.accounts.root
     keys = {
         "access_key_id": root.key_id, "secret_access_key": root.secret,
@@ -43,4 +46,13 @@ def vendors(port: int, polls: int) -> list[Vendor]:
                braket.app),
         Vendor("ibm", port + 2, api, json.dumps({"api_key": ibm.key, "crn": CRN}),
                f'url = "{api}/api/v1"\niam_url = "{api}"', ibm.app),
+        Vendor("azure", port + 3, place, json.dumps(app), _workspace(place), azure.app),
     ]  # fmt: skip
+
+
+def _workspace(url: str) -> str:
+    words = PLACE.split("/")
+    return (
+        f'url = "{url}"\nlogin_url = "{url}"\nstorage_suffix = "127.0.0.1"\n'
+        f'subscription = "{words[2]}"\nresource_group = "{words[4]}"\nworkspace = "{words[8]}"'
+    )

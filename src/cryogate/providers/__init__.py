@@ -5,13 +5,22 @@ from types import MappingProxyType
 from typing import Final
 
 from cryogate.ports.provider import Provider
+from cryogate.providers.azure import AzureProvider
 from cryogate.providers.braket import BraketProvider
 from cryogate.providers.ibm import IbmProvider
 from cryogate.providers.ionq import IonqProvider
 from cryogate.providers.local import LocalProvider
 from cryogate.providers.setup import Setup
 
-__all__ = ["PROVIDERS", "BraketProvider", "IbmProvider", "IonqProvider", "LocalProvider", "Setup"]
+__all__ = [
+    "PROVIDERS",
+    "AzureProvider",
+    "BraketProvider",
+    "IbmProvider",
+    "IonqProvider",
+    "LocalProvider",
+    "Setup",
+]
 
 PROVIDERS: Final[Mapping[str, Callable[[Setup], Provider]]] = MappingProxyType(
     {
@@ -19,5 +28,6 @@ PROVIDERS: Final[Mapping[str, Callable[[Setup], Provider]]] = MappingProxyType(
         "ionq": IonqProvider.of,
         "braket": BraketProvider.of,
         "ibm": IbmProvider.of,
+        "azure": AzureProvider.of,
     }
 )

@@ -11,6 +11,7 @@ from cryogate.config.secret_files import read_secret
 from cryogate.credentials import (
     AwsSts,
     EmbeddedLeases,
+    Entra,
     EnvelopeSealer,
     IbmIam,
     LeaseDesk,
@@ -68,6 +69,15 @@ class Vault:
                 secrets=self.secrets,
                 clock=clock,
                 url=checked_url(ground.config.ibm.iam_url, "ibm.iam_url"),
+                ca_file=ground.config.providers.ca_file,
+            )
+        if "azure" in ground.providers:
+            azure = ground.config.azure
+            sources["azure"] = Entra(
+                secrets=self.secrets,
+                clock=clock,
+                url=checked_url(azure.login_url, "azure.login_url"),
+                managed_identity=azure.managed_identity,
                 ca_file=ground.config.providers.ca_file,
             )
         self.leases = LeaseDesk(

@@ -11,8 +11,9 @@ import pytest
 from tests.support.governance import World, world
 
 from cryogate.credentials import EnvelopeSealer, StoredSecrets
-from cryogate.credentials.bearer_tokens import IbmIam
+from cryogate.credentials.bearer_tokens import Entra, IbmIam
 from cryogate.credentials.master_key import master_key
+from cryogate.dev.azure import CLIENT, TENANT, AzureFake
 from cryogate.dev.ibm import CRN, IbmFake
 from cryogate.dev.serving import served
 from cryogate.domain.secrets import Secret
@@ -79,8 +80,48 @@ async def test_whatever_goes_wrong_there_is_no_token_and_nothing_is_told(
 @pytest.mark.attack("S1")
 async def test_a_secret_of_another_shape_is_refused_without_telling_it(made: World) -> None:
     iam = await source(made, "http://127.0.0.1:9", {"api_key": "canary"})
-    with pytest.raises(LeaseUnavailable, match="api_key and crn") as told:
+    with pytest.raises(LeaseUnavailable, match="api_key, crn") as told:
         await iam.mint("lea_a", TERMS, 300)
     assert "canary" not in str(told.value)
     assert told.value.__cause__ is None
     await iam.close()
+
+
+ENTRA = {"tenant": TENANT, "client_id": CLIENT, "client_secret": "azure-test-secret"}
+
+
+async def entra(made: World, url: str, value: dict[str, str], *, managed: bool = False) -> Entra:
+    secrets = StoredSecrets(made.store, EnvelopeSealer(master_key(Secret(b"k" * 32))), made.clock)
+    await secrets.add("azure", "", Secret(json.dumps(value).encode()), "operator:admin")
+    return Entra(
+        secrets=secrets, clock=made.clock, url=url, managed_identity=managed,
+        metadata_url=url + "/metadata/identity/oauth2/token",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("managed", [False, True])
+async def test_entra_gives_a_token_for_an_application_or_a_machine(
+    made: World, managed: bool
+) -> None:
+    fake = AzureFake()
+    with served(fake.app) as url:
+        source = await entra(made, url, ENTRA, managed=managed)
+        minted = await source.mint("lea_a", LeaseTerms("azure"), 300)
+        await source.close()
+    assert minted.secret.text() in fake.tokens
+    assert minted.expires_ms == made.clock.now_ms() + 3_599_000
+    if managed:
+        assert not any(b"secret" in body for *_, body in fake.faults.seen)
+
+
+@pytest.mark.attack("S1")
+async def test_entra_fails_closed_without_telling_the_secret(
+    made: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake = AzureFake("another")
+    with served(fake.app) as url:
+        source = await entra(made, url, ENTRA)
+        with caplog.at_level(logging.DEBUG), pytest.raises(LeaseUnavailable) as told:
+            await source.mint("lea_a", LeaseTerms("azure"), 300)
+        await source.close()
+    assert "azure-test-secret" not in caplog.text + str(told.value)

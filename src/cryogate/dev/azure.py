@@ -1,0 +1,227 @@
+"""Azure Quantum's data plane, its blob storage and Entra on one port.
+
+`lies` are taken by the next answers: ``job``, ``circuit``, ``state``, ``storage``, ``sum``,
+``cost``.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from cryogate.circuits import CircuitError, Format, Program, load, parse_ionq
+from cryogate.dev.faults import Faults, FaultyApp
+from cryogate.dev.simulate import probabilities, sampled
+
+TENANT: Final = "11111111-2222-3333-4444-555555555555"
+CLIENT: Final = "66666666-7777-8888-9999-000000000000"
+PLACE: Final = (
+    "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/test"
+    "/providers/Microsoft.Quantum/workspaces/test"
+)
+_TARGETS: Final = {
+    "ionq": ["ionq.simulator", "ionq.qpu.aria-1", "ionq.qpu.forte-1"],
+    "quantinuum": ["quantinuum.sim.h2-1sc", "quantinuum.sim.h2-1e", "quantinuum.qpu.h2-1"],
+    "pasqal": ["pasqal.sim.emu-tn"],
+}
+
+
+class AzureFake:
+    """``secret`` is the application's. ``polls``: how often a job is seen unfinished."""
+
+    def __init__(self, secret: str = "azure-test-secret", *, polls: int = 0) -> None:  # noqa: S107
+        self.secret, self.polls = secret, polls
+        self.faults = Faults()
+        self.lies: list[str] = []
+        self.tokens: set[str] = set()
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.blobs: dict[str, bytes] = {}
+        self._sas: set[str] = set()
+        routes = [
+            Route("/{tenant}/oauth2/v2.0/token", self._token, methods=["POST"]),
+            Route("/metadata/identity/oauth2/token", self._managed),
+            Route(PLACE + "/providerStatus", self._providers),
+            Route(PLACE + "/storage/sasUri", self._uri, methods=["POST"]),
+            Route(PLACE + "/jobs/{id}", self._put, methods=["PUT"]),
+            Route(PLACE + "/jobs/{id}", self._get),
+            Route(PLACE + "/jobs/{id}", self._cancel, methods=["DELETE"]),
+            Route("/blob/{path:path}", self._write, methods=["PUT"]),
+            Route("/blob/{path:path}", self._read),
+        ]
+        self.app = FaultyApp(Starlette(routes=routes), self.faults)
+
+    def ran(self, tag: str) -> list[str]:
+        """The jobs that carry our tag."""
+        return [i for i, j in self.jobs.items() if j["metadata"].get("cryogate_job") == tag]
+
+    def mint(self) -> str:
+        """A token that is good here."""
+        token = secrets.token_urlsafe(48)
+        self.tokens.add(token)
+        return token
+
+    async def _token(self, request: Request) -> Response:
+        form = {k: v[0] for k, v in parse_qs((await request.body()).decode()).items()}
+        good = (
+            request.path_params["tenant"] == TENANT
+            and form.get("client_id") == CLIENT
+            and form.get("client_secret") == self.secret
+            and form.get("scope") == "https://quantum.microsoft.com/.default"
+        )
+        if not good:
+            return JSONResponse({"error": "invalid_client"}, 401)
+        answer = {"token_type": "Bearer", "expires_in": 3599, "access_token": self.mint()}
+        return JSONResponse(answer)
+
+    async def _managed(self, request: Request) -> Response:
+        if request.headers.get("metadata") != "true":
+            return JSONResponse({"error": "bad_request"}, 400)
+        return JSONResponse({"access_token": self.mint(), "expires_in": "3599",
+                             "token_type": "Bearer"})  # fmt: skip
+
+    def _refused(self, request: Request) -> JSONResponse | None:
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if token in self.tokens and request.query_params.get("api-version"):
+            return None
+        return _error(401, "Unauthorized")
+
+    def _take(self, *kinds: str) -> str:
+        found = next((lie for lie in self.lies if lie in kinds), "")
+        if found:
+            self.lies.remove(found)
+        return found
+
+    async def _providers(self, request: Request) -> Response:
+        return self._refused(request) or JSONResponse({"value": [
+            {"id": vendor, "currentAvailability": "Available", "targets": [
+                {"id": t, "currentAvailability": "Available", "averageQueueTime": 60,
+                 "statusPage": ""} for t in targets]}
+            for vendor, targets in _TARGETS.items()
+        ]})  # fmt: skip
+
+    # -- storage -----------------------------------------------------------------------------
+
+    async def _uri(self, request: Request) -> Response:
+        refused = self._refused(request)
+        if refused is not None:
+            return refused
+        asked = await request.json()
+        signature = secrets.token_urlsafe(16)
+        self._sas.add(signature)
+        path = "/".join([asked["containerName"], *filter(None, [asked.get("blobName")])])
+        base = "https://elsewhere.example" if self._take("storage") else str(request.base_url)
+        return JSONResponse({"sasUri": f"{base.rstrip('/')}/blob/{path}?sv=2024&sig={signature}"})
+
+    def _open(self, request: Request) -> Response | None:
+        known = request.query_params.get("sig") in self._sas
+        return None if known else Response(status_code=403)
+
+    async def _write(self, request: Request) -> Response:
+        refused = self._open(request)
+        if refused is not None:
+            return refused
+        path = request.path_params["path"]
+        if request.query_params.get("restype") == "container":
+            known = f"{path}/" in self.blobs
+            self.blobs[f"{path}/"] = b""
+            return Response(status_code=409 if known else 201)
+        if request.headers.get("x-ms-blob-type") != "BlockBlob":
+            return Response(status_code=400)
+        self.blobs[path] = await request.body()
+        return Response(status_code=201)
+
+    async def _read(self, request: Request) -> Response:
+        found = self.blobs.get(request.path_params["path"])
+        refused = self._open(request)
+        if refused is not None:
+            return refused
+        return Response(status_code=404) if found is None else Response(found)
+
+    # -- jobs --------------------------------------------------------------------------------
+
+    async def _put(self, request: Request) -> Response:
+        refused = self._refused(request)
+        if refused is not None:
+            return refused
+        job_id, asked = request.path_params["id"], await request.json()
+        if job_id in self.jobs:
+            return _error(409, "JobAlreadyExists")
+        try:
+            source = self.blobs[f"job-{job_id}/inputData"]
+            ionq = asked["providerId"] == "ionq"
+            program = parse_ionq(source) if ionq else await load(source, Format.OPENQASM2)
+        except (KeyError, CircuitError) as error:
+            return _error(400, f"InvalidInput: {error}")
+        self.jobs[job_id] = {
+            **asked, "status": "Waiting", "creationTime": "2026-11-01T00:00:00Z",
+            "metadata": asked.get("metadata") or {}, "errorData": None, "costEstimate": None,
+            "_program": program, "_polls": 0,
+        }  # fmt: skip
+        return JSONResponse(_shown(self.jobs[job_id]), 201)
+
+    async def _get(self, request: Request) -> Response:
+        refused = self._refused(request)
+        if refused is not None:
+            return refused
+        job = self.jobs.get(request.path_params["id"])
+        if job is None:
+            return _error(404, "NotFound")
+        if job["status"] in ("Waiting", "Executing"):
+            job["_polls"] += 1
+            job["status"] = "Executing"
+            if job["_polls"] > self.polls:
+                self._finish(job)
+        return JSONResponse(self._told(_shown(job)))
+
+    def _finish(self, job: dict[str, Any]) -> None:
+        program: Program = job["_program"]
+        job["status"] = "Succeeded"
+        total = -3.0 if self._take("cost") else 12.345
+        job["costEstimate"] = {"currencyCode": "USD", "events": [], "estimatedTotal": total}
+        shots = job["inputParams"]["shots"]
+        if job["providerId"] == "ionq":
+            share = 0.5 if self._take("sum") else 1.0
+            chances = {str(s): c * share for s, c in probabilities(program).items()}
+            output: Any = {"histogram": chances}
+        else:
+            output = {f"c{n}": [] for n in range(len(program.registers))}
+            for text, count in sampled(program, shots, 7).items():
+                bits, start = text[::-1], 0
+                for number, size in enumerate(program.registers):
+                    output[f"c{number}"] += [bits[start : start + size][::-1]] * count
+                    start += size
+        self.blobs[f"job-{job['id']}/outputData"] = bytes(JSONResponse(output).body)
+
+    def _told(self, job: dict[str, Any]) -> dict[str, Any]:
+        lie = self._take("job", "circuit", "state")
+        if lie == "job":
+            return {**job, "id": TENANT}
+        if lie == "circuit":
+            return {**job, "metadata": {**job["metadata"], "cryogate_program": "0" * 64}}
+        return {**job, "status": "Astray"} if lie else job
+
+    async def _cancel(self, request: Request) -> Response:
+        refused = self._refused(request)
+        if refused is not None:
+            return refused
+        job = self.jobs.get(request.path_params["id"])
+        if job is None:
+            return _error(404, "NotFound")
+        if job["status"] in ("Succeeded", "Cancelled"):
+            return _error(409, "JobIsFinal")
+        job["status"] = "Cancelled"
+        return Response(status_code=204)
+
+
+def _shown(job: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in job.items() if not name.startswith("_")}
+
+
+def _error(status: int, code: str) -> JSONResponse:
+    return JSONResponse({"error": {"code": code, "message": code}}, status)

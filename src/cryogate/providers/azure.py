@@ -1,0 +1,384 @@
+"""Azure Quantum's data plane, for targets of IonQ and Quantinuum.
+
+(1) The client chooses the job's id: ours, hashed into a UUID. Putting the same id again is the same
+    job, and `find` is a look at it. So a lost answer costs nothing.
+(2) Input and output lie in a blob container of the workspace's storage, one for each job, reached
+    by SAS URLs that the service gives. Only https URLs of `azure.storage_suffix` are used: one
+    elsewhere is a lie (S3). Who can write to that account could change the input between upload
+    and run; what ran is held against the result's shape alone.
+(3) The vendor behind the target gets the text that another parser has confirmed, in the target's
+    own notation. Error mitigation is off.
+(4) What a job cost is Azure's `costEstimate`; without one the price list's bound is charged.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, Decimal
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from cryogate.circuits import Dialect, Program
+from cryogate.circuits.gates import NATIVE_NAMES, QELIB1, words
+from cryogate.config import ConfigError
+from cryogate.ports.credentials import Lease
+from cryogate.ports.provider import (
+    Backend,
+    Control,
+    Provider,
+    ProviderError,
+    RawResult,
+    Submission,
+    VendorLied,
+    VendorState,
+    VendorStatus,
+)
+from cryogate.providers.http import Answer, VendorHttp
+from cryogate.providers.probabilities import counts_of
+from cryogate.providers.setup import Setup
+
+_SCHEME: Final = "azure"
+_API: Final = "2024-10-01-preview"
+_BLOB: Final = {"x-ms-version": "2024-11-04", "x-ms-blob-type": "BlockBlob"}
+_NAMESPACE: Final = uuid.UUID("6a1c8f0e-7d35-5c0b-9d7e-0d8a3a3a6f21")
+_STATES: Final = {
+    "Waiting": VendorState.QUEUED, "Executing": VendorState.RUNNING,
+    "Finishing": VendorState.RUNNING, "Succeeded": VendorState.DONE,
+    "Completed": VendorState.DONE, "Failed": VendorState.FAILED,
+    "CancellationRequested": VendorState.RUNNING, "Cancelled": VendorState.CANCELLED,
+}  # fmt: skip
+_FINAL: Final = frozenset({VendorState.DONE, VendorState.FAILED, VendorState.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class _Notation:
+    """How a vendor's targets are spoken to."""
+
+    dialect: Dialect
+    input_format: str
+    output_format: str
+    gates: frozenset[str]
+    features: frozenset[str]
+
+
+_IONQ: Final = _Notation(
+    Dialect.IONQ_JSON, "ionq.circuit.v1", "ionq.quantum-results.v1",
+    frozenset(words("x y z h s sdg t tdg sx sxdg rx ry rz cx swap rxx ryy rzz")),
+    frozenset({"parameters"}),
+)  # fmt: skip
+_QUANTINUUM: Final = _Notation(
+    Dialect.OPENQASM2, "honeywell.openqasm.v1", "honeywell.quantum-results.v1",
+    frozenset(QELIB1) - NATIVE_NAMES - {"U", "CX", "u1", "u3", "cu1"},
+    frozenset({"parameters", "mid_circuit_measurement", "reset", "classical_control"}),
+)  # fmt: skip
+#: The service lists targets without their limits; these are the vendors' own. Others are not used.
+_TARGETS: Final[Mapping[str, tuple[_Notation, bool, int]]] = {
+    "ionq.simulator": (_IONQ, True, 29),
+    "ionq.qpu.aria-1": (_IONQ, False, 25),
+    "ionq.qpu.forte-1": (_IONQ, False, 36),
+    "quantinuum.sim.h2-1sc": (_QUANTINUUM, True, 56),
+    "quantinuum.sim.h2-1e": (_QUANTINUUM, True, 32),
+    "quantinuum.qpu.h2-1": (_QUANTINUUM, False, 56),
+}
+_MAX_SHOTS: Final = 10_000
+
+
+class _Target(msgspec.Struct, rename="camel"):
+    id: str
+    current_availability: str
+    average_queue_time: int = 0
+
+
+class _Vendor(msgspec.Struct, rename="camel"):
+    id: str
+    targets: tuple[_Target, ...] = ()
+
+
+class _Vendors(msgspec.Struct):
+    value: tuple[_Vendor, ...]
+
+
+class _Sas(msgspec.Struct, rename="camel"):
+    sas_uri: str
+
+
+class _Estimate(msgspec.Struct, rename="camel"):
+    estimated_total: Decimal
+    currency_code: str
+
+
+class _Error(msgspec.Struct):
+    code: str = ""
+
+
+class _Job(msgspec.Struct, rename="camel"):
+    id: str
+    status: str
+    target: str = ""
+    metadata: dict[str, str] | None = None
+    cost_estimate: _Estimate | None = None
+    error_data: _Error | None = None
+
+
+class AzureProvider(Provider):
+    """Targets of one workspace."""
+
+    scheme = _SCHEME
+    controls = frozenset({Control.IDEMPOTENCY, Control.TAGS})
+    reads_program = True
+    lists_with_lease = True
+
+    def __init__(self, http: VendorHttp, workspace: str, storage_suffix: str) -> None:
+        self._http, self._workspace, self._suffix = http, workspace, storage_suffix
+
+    @classmethod
+    def of(cls, setup: Setup) -> AzureProvider:
+        """From the configuration."""
+        config = setup.config.azure
+        if not (config.subscription and config.resource_group and config.workspace):
+            raise ConfigError("azure needs subscription, resource_group and workspace")
+        url = config.url or f"https://{config.location}.quantum.azure.com"
+        http = VendorHttp(url, setting="azure.url", ca_file=setup.config.providers.ca_file)
+        path = (
+            f"/subscriptions/{config.subscription}/resourceGroups/{config.resource_group}"
+            f"/providers/Microsoft.Quantum/workspaces/{config.workspace}"
+        )
+        return cls(http, path, config.storage_suffix)
+
+    async def backends(self, lease: Lease | None = None) -> Sequence[Backend]:
+        """The workspace's targets that we know how to speak to."""
+        if lease is None:
+            raise ProviderError("Azure lists targets for a lease", sent=False, retryable=True)
+        page = (await self._call("GET", "/providerStatus", lease)).read(_Vendors)
+        return [
+            self._backend(target)
+            for vendor in page.value
+            for target in vendor.targets
+            if target.id in _TARGETS
+        ]
+
+    def _backend(self, target: _Target) -> Backend:
+        notation, simulator, qubits = _TARGETS[target.id]
+        return Backend(
+            f"{_SCHEME}:{target.id}",
+            _SCHEME,
+            simulator,
+            qubits,
+            _MAX_SHOTS,
+            notation.gates,
+            notation.features,
+            status="online" if target.current_availability == "Available" else "offline",
+            dialect=notation.dialect,
+            degraded=target.current_availability == "Degraded",
+            wait_ms=target.average_queue_time * 1000,
+        )
+
+    async def submit(self, submission: Submission, lease: Lease) -> str:
+        """(1) to (3): container, input, job."""
+        vendor_id = _uuid(submission.job_id)
+        target = submission.backend.partition(":")[2]
+        if target not in _TARGETS:
+            raise ProviderError("no such target", sent=False, retryable=False)
+        notation = _TARGETS[target][0]
+        container = await self._container(vendor_id, lease)
+        await self._upload(container, _payload(submission, notation))
+        document = {
+            "id": vendor_id,
+            "name": submission.job_id,
+            "providerId": target.partition(".")[0],
+            "target": target,
+            "itemType": "Job",
+            "containerUri": container,
+            "inputDataUri": _inside(container, "inputData"),
+            "inputDataFormat": notation.input_format,
+            "outputDataFormat": notation.output_format,
+            "inputParams": {"shots": submission.shots, "error-mitigation": {"debias": False}},
+            "metadata": {
+                "cryogate_job": submission.job_id,
+                "cryogate_program": submission.program.fingerprint,
+                "cryogate_experiment": submission.experiment_id,
+                "cryogate_cost_center": lease.terms.cost_center,
+                "cryogate_shots": str(submission.shots),
+            },
+        }
+        try:
+            answer = await self._call("PUT", f"/jobs/{vendor_id}", lease, document)
+        except ProviderError as error:
+            # it is there already: the same job, since nobody else makes ids like ours
+            if error.status != 409:
+                raise
+            return vendor_id
+        if answer.read(_Job).id != vendor_id:
+            raise VendorLied("it speaks of another job")
+        return vendor_id
+
+    async def _container(self, vendor_id: str, lease: Lease) -> str:
+        asked = {"containerName": f"job-{vendor_id}"}
+        found = (await self._call("POST", "/storage/sasUri", lease, asked)).read(_Sas).sas_uri
+        self._trusted(found)
+        parts = urlsplit(found)
+        query = f"restype=container&{parts.query}"
+        try:
+            await self._blob("PUT", urlunsplit(parts._replace(query=query)), b"")
+        except ProviderError as error:
+            if error.status != 409:  # from an earlier try
+                raise _before(error) from error
+        return found
+
+    async def _upload(self, container: str, payload: bytes) -> None:
+        try:
+            await self._blob("PUT", _inside(container, "inputData"), payload)
+        except ProviderError as error:
+            raise _before(error) from error
+
+    def _trusted(self, url: str) -> None:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        ours = host == self._suffix.lstrip(".") or host.endswith(self._suffix)
+        local = parts.scheme == "http" and host in ("127.0.0.1", "localhost")
+        if not ours or not (parts.scheme == "https" or local):
+            raise VendorLied("its storage lies in another place")
+
+    async def find(self, job_id: str, lease: Lease) -> str | None:
+        """(1)."""
+        vendor_id = _uuid(job_id)
+        try:
+            await self._job(vendor_id, lease)
+        except ProviderError as error:
+            if error.status == 404:
+                return None
+            raise
+        return vendor_id
+
+    async def status(self, vendor_id: str, lease: Lease) -> VendorStatus:
+        """(4)."""
+        job = await self._job(vendor_id, lease)
+        state = _STATES.get(job.status)
+        if state is None:
+            raise VendorLied("its job is in a state that there is not")
+        tags, cost = job.metadata or {}, job.cost_estimate
+        status = VendorStatus(
+            state,
+            detail=job.error_data.code if job.error_data is not None else "",
+            job_id=tags.get("cryogate_job", ""),
+            fingerprint=tags.get("cryogate_program", ""),
+        )
+        if state is VendorState.DONE and cost is None:
+            return replace(status, part_of_bound=(1, 1))
+        if state not in _FINAL or cost is None:
+            return status
+        if not cost.estimated_total.is_finite():
+            raise VendorLied("its price is no number")
+        cents = int((cost.estimated_total * 100).to_integral_value(ROUND_CEILING))
+        return replace(status, cost_cents=cents, currency=cost.currency_code.upper())
+
+    async def _job(self, vendor_id: str, lease: Lease) -> _Job:
+        job = (await self._call("GET", f"/jobs/{vendor_id}", lease)).read(_Job)
+        if job.id != vendor_id:
+            raise VendorLied("it speaks of another job")
+        return job
+
+    async def result(
+        self, vendor_id: str, lease: Lease, program: Program | None = None
+    ) -> RawResult:
+        """Counts over the program's classical bits."""
+        if program is None:
+            raise ProviderError("the program is needed", sent=True, retryable=False)
+        job = await self._job(vendor_id, lease)
+        if job.target not in _TARGETS:
+            raise VendorLied("its job ran on another target")
+        asked = {"containerName": f"job-{vendor_id}", "blobName": "outputData"}
+        url = (await self._call("POST", "/storage/sasUri", lease, asked)).read(_Sas).sas_uri
+        self._trusted(url)
+        answer = await self._blob("GET", url, None)
+        if _TARGETS[job.target][0] is _IONQ:
+            return _histogram(answer, job, program)
+        return _registers(answer, program)
+
+    async def cancel(self, vendor_id: str, lease: Lease) -> None:
+        """Asks; a job that is over stays over."""
+        try:
+            await self._call("DELETE", f"/jobs/{vendor_id}", lease)
+        except ProviderError as error:
+            if error.status != 409:
+                raise
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._http.close()
+
+    async def _call(
+        self, method: str, path: str, lease: Lease, document: Mapping[str, Any] | None = None
+    ) -> Answer:
+        headers = {"authorization": f"Bearer {lease.secret.text()}", "accept": "application/json"}
+        body = None
+        if document is not None:
+            headers["content-type"] = "application/json"
+            body = msgspec.json.encode(document)
+        return await self._http.call(
+            method, self._workspace + path, headers=headers, params={"api-version": _API},
+            content=body,
+        )  # fmt: skip
+
+    async def _blob(self, method: str, url: str, body: bytes | None) -> Answer:
+        return await self._http.send(method, url, headers=_BLOB, content=body)
+
+
+def _before(error: ProviderError) -> ProviderError:
+    """What fails before the job is put has surely not made one."""
+    return ProviderError(error.detail, sent=False, retryable=True, status=error.status)
+
+
+def _uuid(job_id: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, job_id))
+
+
+def _inside(container: str, name: str) -> str:
+    parts = urlsplit(container)
+    return urlunsplit(parts._replace(path=f"{parts.path}/{name}"))
+
+
+def _payload(submission: Submission, notation: _Notation) -> bytes:
+    if notation.dialect is not Dialect.IONQ_JSON:
+        return submission.text
+    document = json.loads(submission.text)
+    document.pop("registers", None)  # ours to apply, as with IonQ itself
+    return msgspec.json.encode(document)
+
+
+def _histogram(answer: Answer, job: _Job, program: Program) -> RawResult:
+    class Output(msgspec.Struct):
+        histogram: dict[str, float]
+
+    told = (job.metadata or {}).get("cryogate_shots", "")
+    if not (told.isascii() and told.isdigit() and len(told) < 10):
+        raise VendorLied("it does not say how many shots it ran")
+    shots = int(told)
+    counts = counts_of(answer.read(Output).histogram, shots, program.qubits)
+    bits: list[int | None] = [None] * program.clbits
+    for op in program.operations():
+        if op.name == "measure":
+            bits[op.clbits[0]] = op.qubits[0]
+    found: dict[str, int] = {}
+    for state, count in counts.items():
+        text = "".join("1" if q is not None and state >> q & 1 else "0" for q in reversed(bits))
+        found[text] = found.get(text, 0) + count
+    return RawResult(found, shots, metadata={"counts": "from probabilities"})
+
+
+def _registers(answer: Answer, program: Program) -> RawResult:
+    said = answer.read(dict[str, tuple[str, ...]])
+    names = [f"c{number}" for number in range(len(program.registers))]
+    if not set(names) <= said.keys() or len({len(said[name]) for name in names}) != 1:
+        raise VendorLied("its result lacks a register of the program")
+    # the last register holds the highest bits
+    memory = tuple("".join(reversed(row)) for row in zip(*(said[n] for n in names), strict=True))
+    counts: dict[str, int] = {}
+    for text in memory:
+        counts[text] = counts.get(text, 0) + 1
+    return RawResult(counts, len(memory), memory)

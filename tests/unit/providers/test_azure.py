@@ -1,0 +1,111 @@
+"""Azure: what is asked of it, what it says, and what is not believed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.support.live import ROOT
+from tests.support.vendors import BELL, ORDER, Bench, bench_of
+
+from cryogate.circuits import Dialect
+from cryogate.ports.provider import ProviderError, VendorLied, VendorState
+
+
+@pytest.fixture
+async def azure() -> AsyncIterator[Bench]:
+    async with bench_of("azure") as made:
+        made.settings["fake"].polls = 0
+        yield made
+
+
+async def use(bench: Bench, backend: str) -> None:
+    bench.backend = backend
+    bench.device = {d.name: d for d in await bench.provider.backends(bench.lease)}[backend]
+
+
+async def test_targets_that_we_can_speak_to_are_listed(azure: Bench) -> None:
+    devices = {d.name: d for d in await azure.provider.backends(azure.lease)}
+    assert not any("pasqal" in name for name in devices)
+    assert devices["azure:ionq.qpu.forte-1"].dialect is Dialect.IONQ_JSON
+    assert devices["azure:quantinuum.qpu.h2-1"].dialect is Dialect.OPENQASM2
+    assert devices["azure:quantinuum.sim.h2-1sc"].simulator
+    assert devices["azure:ionq.simulator"].wait_ms == 60_000
+
+
+@pytest.mark.parametrize(
+    "backend", ["azure:ionq.qpu.forte-1", "azure:quantinuum.qpu.h2-1", "azure:ionq.simulator"]
+)
+async def test_a_result_is_over_classical_bits_at_every_vendor(azure: Bench, backend: str) -> None:
+    await use(azure, backend)
+    for job_id, program, allowed in (("a", BELL, {"00", "11"}), ("b", ORDER, {"001"})):
+        vendor_id = await azure.provider.submit(azure.submission(job_id, program), azure.lease)
+        status = await azure.provider.status(vendor_id, azure.lease)
+        assert (status.state, status.cost_cents, status.currency) == (VendorState.DONE, 1235, "USD")
+        result = await azure.provider.result(vendor_id, azure.lease, program)
+        assert set(result.counts) == allowed
+        assert sum(result.counts.values()) == result.shots == 100
+
+
+async def test_the_confirmed_text_is_what_is_uploaded(azure: Bench) -> None:
+    await use(azure, "azure:quantinuum.qpu.h2-1")
+    submission = azure.submission("job_a")
+    vendor_id = await azure.provider.submit(submission, azure.lease)
+    fake = azure.settings["fake"]
+    assert fake.blobs[f"job-{vendor_id}/inputData"] == submission.text
+    job = fake.jobs[vendor_id]
+    assert job["inputParams"] == {"shots": 100, "error-mitigation": {"debias": False}}
+    assert job["metadata"]["cryogate_cost_center"] == "cc"
+    # storage is reached by signed URLs alone: the token stays at the service
+    for _, path, headers, _ in azure.faults.seen:
+        assert ("authorization" in headers) != path.startswith("/blob/")
+
+
+@pytest.mark.attack("S3")
+async def test_storage_elsewhere_gets_nothing(azure: Bench) -> None:
+    azure.settings["fake"].lies.append("storage")
+    with pytest.raises(VendorLied, match="another place"):
+        await azure.provider.submit(azure.submission("job_a"), azure.lease)
+    assert azure.settings["fake"].jobs == {}
+
+
+async def test_a_failed_upload_has_surely_made_no_job(azure: Bench) -> None:
+    azure.faults.add("after", 503, path="/blob/")
+    with pytest.raises(ProviderError) as told:
+        await azure.provider.submit(azure.submission("job_a"), azure.lease)
+    assert (told.value.sent, told.value.retryable) == (False, True)
+    assert await azure.provider.submit(azure.submission("job_a"), azure.lease)
+
+
+@pytest.mark.attack("S3")
+@pytest.mark.parametrize("lie", ["job", "state"])
+async def test_an_answer_that_cannot_be_true_is_not_believed(azure: Bench, lie: str) -> None:
+    vendor_id = await azure.provider.submit(azure.submission("job_a"), azure.lease)
+    azure.settings["fake"].lies.append(lie)
+    with pytest.raises(VendorLied):
+        await azure.provider.status(vendor_id, azure.lease)
+
+
+@pytest.mark.attack("S3", "B4")
+async def test_wrong_chances_and_a_negative_price_are_seen(azure: Bench) -> None:
+    azure.settings["fake"].lies += ["sum", "cost"]
+    vendor_id = await azure.provider.submit(azure.submission("job_a"), azure.lease)
+    assert (await azure.provider.status(vendor_id, azure.lease)).cost_cents == -300
+    with pytest.raises(VendorLied, match="add up"):
+        await azure.provider.result(vendor_id, azure.lease, BELL)
+
+
+def test_the_role_has_its_shape_and_no_wildcard() -> None:
+    page = Path(ROOT / "docs/providers/azure/role.json")
+    found = json.loads(page.read_text("utf-8"))
+    assert set(found) == {
+        "Name", "IsCustom", "Description", "Actions", "NotActions", "DataActions",
+        "NotDataActions", "AssignableScopes",
+    }  # fmt: skip
+    assert found["IsCustom"] is True
+    for action in (*found["Actions"], *found["DataActions"]):
+        assert action.startswith("Microsoft.Quantum/workspaces/")
+        assert "*" not in action, "least privilege"
+    assert all(scope.startswith("/subscriptions/") for scope in found["AssignableScopes"])
