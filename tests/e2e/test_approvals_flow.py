@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import email.policy
-import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
+from tests.support.following import events_of, followed
 from tests.support.running import GHZ, PROGRAM, Agent, Running, running
 
 DEAR: dict[str, Any] = {"backend": "local:aer", "program": PROGRAM, "shots": 100}
@@ -197,38 +197,12 @@ def test_requests_that_wait_are_capped_and_say_so(world: Running) -> None:
     ask(agent)
 
 
-def events_of(agent: Agent, path: str, begun: threading.Event) -> list[tuple[str, Any]]:
-    found, name = [], ""
-    with agent.http.stream("GET", path, headers=agent.headers("GET", path)) as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        for line in answer.iter_lines():
-            if line.startswith("event: "):
-                name = line.removeprefix("event: ")
-            elif line.startswith("data: "):
-                found.append((name, json.loads(line.removeprefix("data: "))))
-                begun.set()
-    return found
-
-
-def followed(agent: Agent, approval_id: str, then: Any) -> list[tuple[str, Any]]:
-    """The events of a stream, during which ``then`` happens."""
-    path, begun = f"/v1/approvals/{approval_id}/events", threading.Event()
-    got: list[tuple[str, Any]] = []
-    reader = threading.Thread(target=lambda: got.extend(events_of(agent, path, begun)))
-    reader.start()
-    assert begun.wait(20)
-    then()
-    reader.join(timeout=30)
-    assert not reader.is_alive()
-    return got
-
-
 def test_the_stream_tells_the_decision_and_ends(world: Running) -> None:
     agent = world.agent()
     approval_id = ask(agent)["approval_id"]
     got = followed(
         agent,
-        approval_id,
+        f"/v1/approvals/{approval_id}/events",
         lambda: world.admin("POST", "approvals", approval_id, "deny", body={"note": "no"}),
     )
     assert [(n, d["state"]) for n, d in got] == [("approval", "pending"), ("approval", "denied")]
@@ -241,7 +215,7 @@ def test_a_revoked_token_follows_nothing(world: Running) -> None:
     approval_id = ask(agent)["approval_id"]
     got = followed(
         agent,
-        approval_id,
+        f"/v1/approvals/{approval_id}/events",
         lambda: world.admin("POST", "revocations", body={
             "kind": "agent", "subject": agent.client.client_id, "reason": "test"}),
     )  # fmt: skip

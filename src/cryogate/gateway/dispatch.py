@@ -32,6 +32,7 @@ from cryogate.gateway.dispatch_send import standing
 from cryogate.gateway.dispatch_stop import cancel, expire_overdue, revoke_all
 from cryogate.gateway.dispatch_watch import carry
 from cryogate.gateway.leases import Leases, key_of
+from cryogate.gateway.places import Places
 from cryogate.gateway.second_reading import SecondReader
 from cryogate.gateway.standing import number, text
 from cryogate.ports.budgets import Ledger
@@ -72,6 +73,7 @@ class Dispatcher:
         limits: DispatchLimits | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         told: Callable[[Event], None] = lambda event: None,
+        places: Places | None = None,
     ) -> None:
         self._limits = limits = limits or DispatchLimits()
         self._prefix = f"{replica_id}/"
@@ -91,6 +93,7 @@ class Dispatcher:
             sleep=sleep,
             wake_in=self._wake_in,
             told=told,
+            places=Places() if places is None else places,
         )
         self._hands: dict[str, Hand] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -287,6 +290,7 @@ class Dispatcher:
         if self._hands.get(job_id) is not hand:
             return
         del self._hands[job_id], self._tasks[job_id]
+        self._desk.places.drop(job_id)
         if self._full:
             self._full = False
             self._wake.set()

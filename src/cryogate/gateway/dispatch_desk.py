@@ -16,6 +16,7 @@ from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch_batch import Batcher
 from cryogate.gateway.dispatch_job import Job
 from cryogate.gateway.leases import Leases
+from cryogate.gateway.places import Places
 from cryogate.gateway.second_reading import SecondReader
 from cryogate.ports.budgets import Ledger
 from cryogate.ports.clock import Clock
@@ -128,6 +129,7 @@ class Desk:
     sleep: Callable[[float], Awaitable[None]]
     wake_in: Callable[[int], None]
     told: Callable[[Event], None] = lambda event: None
+    places: Places = field(default_factory=Places)
     random: random.Random = field(default_factory=random.SystemRandom)
     programs: dict[str, Program] = field(default_factory=dict)
 

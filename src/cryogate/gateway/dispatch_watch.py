@@ -261,6 +261,8 @@ async def _watch(
         if status is not None and status.state in _FINAL:
             await _finish(desk, hand, provider, vendor_id, status)
             return
+        if status is not None and desk.places.hear(hand.job.job_id, status):
+            desk.changes.tell(hand.job.job_id)
         polls += 1
         if stop is None and hand.asked is not None:
             polls = 0  # asked to stop during the wait: tell the vendor at once

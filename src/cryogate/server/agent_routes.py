@@ -13,6 +13,7 @@ from cryogate.gateway.aggregates import MAX_TOP, Ask, Form, z_strings
 from cryogate.gateway.caller import Caller
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.jobs import JobService
+from cryogate.gateway.places import Places
 from cryogate.gateway.release import ResultService
 from cryogate.gateway.requests import EstimateRequest, JobRequest, SessionRequest
 from cryogate.gateway.sessions import SessionService
@@ -22,6 +23,7 @@ from cryogate.ports.provider import Backend
 from cryogate.server.bodies import read_json
 from cryogate.server.endpoints import Endpoint, ForAgents
 from cryogate.server.replies import one_of, query, reply, time_cursor, whole_number
+from cryogate.server.streams import Seen, Streams
 
 _LONGEST_WAIT_S = 20
 _PAGE = 50
@@ -78,6 +80,8 @@ class AgentRoutes:
         results: ResultService,
         cancel: Cancel,
         changes: JobChanges,
+        streams: Streams,
+        places: Places,
         devices: Callable[[], Mapping[str, Backend]],
         max_body: int,
     ) -> None:
@@ -86,6 +90,8 @@ class AgentRoutes:
         self._results = results
         self._cancel = cancel
         self._changes = changes
+        self._streams = streams
+        self._places = places
         self._devices = devices
         self._max_body = max_body
 
@@ -96,6 +102,7 @@ class AgentRoutes:
             ForAgents("POST", "/v1/jobs", self.submit),
             ForAgents("GET", "/v1/jobs", self.jobs),
             ForAgents("GET", "/v1/jobs/{job_id}/result", self.result),
+            ForAgents("GET", "/v1/jobs/{job_id}/events", self.events),
             ForAgents("POST", "/v1/jobs/{job_id}/cancel", self.cancel),
             ForAgents("POST", "/v1/estimates", self.estimate),
             ForAgents("GET", "/v1/backends", self.backends),
@@ -147,6 +154,21 @@ class AgentRoutes:
             z_strings(params["z"]) if "z" in params else (),
         )
         return reply(await self._results.result(caller, request.path_params["job_id"], ask))
+
+    async def events(self, request: Request, caller: Caller) -> Response:
+        """Server-sent events: the job when its state changes, its place in the vendor's queue."""
+        query(request)
+        job_id: str = request.path_params["job_id"]
+
+        async def look() -> Seen:
+            view = await self._jobs.job(caller, job_id)
+            events: list[tuple[str, object, object]] = [("job", view.state, view)]
+            place = self._places.get(job_id)
+            if place is not None and view.state == JobState.RUNNING:
+                events.append(("place", place, place))
+            return Seen(events, JobState(view.state).final)
+
+        return self._streams.follow(caller, job_id, await look(), look)
 
     async def cancel(self, request: Request, caller: Caller) -> Response:
         """Ask for the job to stop; the answer shows where it is now."""

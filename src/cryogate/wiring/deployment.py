@@ -195,7 +195,7 @@ class Deployment:
 
     def drain(self) -> None:
         """End what would otherwise go on for minutes: the process is about to stop."""
-        self.road.approval_routes.drain()
+        self.road.streams.drain()
 
     async def close(self) -> None:
         """Stop in the other order: no new dispatch, then the log's last head, then the store."""

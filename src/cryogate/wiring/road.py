@@ -22,6 +22,7 @@ from cryogate.gateway.dispatch import Dispatcher, DispatchLimits
 from cryogate.gateway.jobs import JobService
 from cryogate.gateway.likeness import Likenesses
 from cryogate.gateway.pipeline import Pipeline
+from cryogate.gateway.places import Places
 from cryogate.gateway.refusals import JobRefusals
 from cryogate.gateway.release import ResultService
 from cryogate.gateway.second_reading import SecondReader
@@ -35,6 +36,7 @@ from cryogate.server.agent_routes import AgentRoutes
 from cryogate.server.approval_routes import ApprovalRoutes
 from cryogate.server.endpoints import Endpoint
 from cryogate.server.likeness_routes import LikenessRoutes
+from cryogate.server.streams import Streams
 from cryogate.wiring.governance import Governance
 from cryogate.wiring.ground import Ground
 from cryogate.wiring.watch import Watch
@@ -76,6 +78,8 @@ class Road:
             )
         )
         self.changes = changes = JobChanges()
+        self.streams = Streams(changes, revocations, clock)
+        places = Places()
         self.dispatcher = Dispatcher(
             store=store,
             clock=clock,
@@ -84,6 +88,7 @@ class Road:
             ledger=governance.ledger,
             revocations=revocations,
             changes=changes,
+            places=places,
             devices=lambda: ground.devices,
             reader=SecondReader(
                 GuardedPool(SECOND_OPINION_ENTRYPOINT, limits=_READER, request_timeout_s=60.0)
@@ -117,8 +122,7 @@ class Road:
             ),
             cancel=self.dispatcher.cancel,
             changes=changes,
-            revocations=revocations,
-            clock=clock,
+            streams=self.streams,
             max_body=config.server.max_body_bytes,
         )
         self._likeness_routes = LikenessRoutes(
@@ -130,6 +134,8 @@ class Road:
             results=results,
             cancel=self.dispatcher.cancel,
             changes=changes,
+            streams=self.streams,
+            places=places,
             devices=lambda: ground.devices,
             max_body=config.server.max_body_bytes,
         )

@@ -9,6 +9,8 @@ from tests.support.governance import hold_of, world
 
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch_batch import Batcher
+from cryogate.gateway.places import Place, Places
+from cryogate.ports.provider import VendorState, VendorStatus
 from cryogate.ports.store import GuardFailed, UnitOfWork
 
 
@@ -61,3 +63,15 @@ async def test_a_move_between_read_and_wait_is_seen() -> None:
         assert not await other.changed(0)
     assert hub.watchers == 0
     hub.tell("j1")
+
+
+def test_places_keep_what_is_plausible_and_tell_news_once() -> None:
+    places = Places()
+    status = VendorStatus(VendorState.QUEUED, queue_position=3, eta_ms=-1)
+    assert places.hear("j1", status)
+    assert not places.hear("j1", status)
+    assert places.get("j1") == Place(queue_position=3)
+    assert not places.hear("j2", VendorStatus(VendorState.QUEUED))
+    assert places.get("j2") is None
+    places.drop("j1")
+    assert places.get("j1") is None
