@@ -32,6 +32,7 @@ from cryogate.config.sections import (
     Ssf,
     Storage,
     Tokens,
+    Vault,
 )
 from cryogate.config.sinks import SinkTable
 
@@ -59,6 +60,7 @@ class Config(Section, frozen=True, kw_only=True):
     braket: Braket = Braket()
     ibm: Ibm = Ibm()
     azure: Azure = Azure()
+    vault: Vault = Vault()
     revocations: Revocations = Revocations()
     limits: Limits = Limits()
     signing: Signing = Signing()

@@ -125,6 +125,29 @@ class Azure(Section, frozen=True, kw_only=True):
     login_url: str = "https://login.microsoftonline.com"
 
 
+class Vault(Section, frozen=True, kw_only=True):
+    """HashiCorp Vault or OpenBao, instead of our own store of vendors' secrets. No URL: off.
+
+    ``dynamic`` names engines that make credentials: ``scheme=path``.
+    """
+
+    url: str = ""
+    auth: Literal["approle", "jwt", "kubernetes", "cert"] = "approle"
+    mount: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_/-]{0,64}\Z")] = ""
+    role: str = ""
+    credential_file: str = ""
+    wrapped: bool = False
+    cert_file: str = ""
+    key_file: str = ""
+    ca_file: str = ""
+    namespace: str = ""
+    kv_mount: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_/-]{1,64}\Z")] = "kv"
+    kv_prefix: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_/-]{1,64}\Z")] = "cryogate"
+    dynamic: tuple[
+        Annotated[str, msgspec.Meta(pattern=r"\A[a-z][a-z0-9]{0,15}=[A-Za-z0-9_/-]{1,128}\Z")], ...
+    ] = ()
+
+
 class Tokens(Section, frozen=True, kw_only=True):
     """Token lives and the proof-of-possession window, in seconds."""
 

@@ -8,6 +8,7 @@ from cryogate.credentials.local import EmbeddedLeases
 from cryogate.credentials.master_key import MasterKey, MasterKeyUnusable
 from cryogate.credentials.static_keys import StaticKeys
 from cryogate.credentials.transit_keys import TransitKeys
+from cryogate.credentials.vault import VaultClient, VaultDynamic, VaultLogin, VaultSecrets
 from cryogate.credentials.vendor_secrets import StoredSecrets
 
 __all__ = [
@@ -23,4 +24,8 @@ __all__ = [
     "StaticKeys",
     "StoredSecrets",
     "TransitKeys",
+    "VaultClient",
+    "VaultDynamic",
+    "VaultLogin",
+    "VaultSecrets",
 ]

@@ -23,11 +23,16 @@ from urllib.parse import urlencode
 import httpx
 import msgspec
 
-from cryogate.credentials.vendor_secrets import StoredSecrets
 from cryogate.domain.secrets import Secret
 from cryogate.outbound.sigv4 import AwsKeys, sign
 from cryogate.ports.clock import Clock
-from cryogate.ports.credentials import LeaseSource, LeaseTerms, LeaseUnavailable, Minted
+from cryogate.ports.credentials import (
+    LeaseSource,
+    LeaseTerms,
+    LeaseUnavailable,
+    Minted,
+    RootSecrets,
+)
 
 _SHORTEST_S: Final = 900
 _MAX_ANSWER: Final = 64 << 10
@@ -63,7 +68,7 @@ class AwsSts(LeaseSource):
     def __init__(
         self,
         *,
-        secrets: StoredSecrets,
+        secrets: RootSecrets,
         clock: Clock,
         url: str,
         region: str,

@@ -19,10 +19,15 @@ from urllib.parse import urlencode
 import httpx
 import msgspec
 
-from cryogate.credentials.vendor_secrets import StoredSecrets
 from cryogate.domain.secrets import Secret
 from cryogate.ports.clock import Clock
-from cryogate.ports.credentials import LeaseSource, LeaseTerms, LeaseUnavailable, Minted
+from cryogate.ports.credentials import (
+    LeaseSource,
+    LeaseTerms,
+    LeaseUnavailable,
+    Minted,
+    RootSecrets,
+)
 
 T = TypeVar("T", bound=msgspec.Struct)
 _MAX_ANSWER: Final = 64 << 10
@@ -67,7 +72,7 @@ class _Answer(msgspec.Struct):
 class _Tokens(LeaseSource):
     """What both have in common: one bounded request, and (3)."""
 
-    def __init__(self, secrets: StoredSecrets, clock: Clock, ca_file: str) -> None:
+    def __init__(self, secrets: RootSecrets, clock: Clock, ca_file: str) -> None:
         self._secrets, self._clock = secrets, clock
         self._http = httpx.AsyncClient(
             verify=ca_file or True, trust_env=False, follow_redirects=False, timeout=10.0
@@ -120,9 +125,7 @@ class _Tokens(LeaseSource):
 class IbmIam(_Tokens):
     """Trades an API key for an access token; the lease holds token and instance."""
 
-    def __init__(
-        self, *, secrets: StoredSecrets, clock: Clock, url: str, ca_file: str = ""
-    ) -> None:
+    def __init__(self, *, secrets: RootSecrets, clock: Clock, url: str, ca_file: str = "") -> None:
         super().__init__(secrets, clock, ca_file)
         self._url = url + "/identity/token"
 
@@ -139,7 +142,7 @@ class Entra(_Tokens):
     """Client credentials, or the machine's managed identity; the lease holds the token."""
 
     def __init__(
-        self, *, secrets: StoredSecrets, clock: Clock, url: str, managed_identity: bool = False,
+        self, *, secrets: RootSecrets, clock: Clock, url: str, managed_identity: bool = False,
         metadata_url: str = _METADATA, ca_file: str = "",
     ) -> None:  # fmt: skip
         super().__init__(secrets, clock, ca_file)

@@ -7,15 +7,14 @@ the secret is felt. Ending it is complete when the process has dropped it.
 
 from __future__ import annotations
 
-from cryogate.credentials.vendor_secrets import StoredSecrets
 from cryogate.ports.clock import Clock
-from cryogate.ports.credentials import LeaseSource, LeaseTerms, Minted
+from cryogate.ports.credentials import LeaseSource, LeaseTerms, Minted, RootSecrets
 
 
 class StaticKeys(LeaseSource):
-    """Lends what `StoredSecrets` keeps for the scheme."""
+    """Lends what `RootSecrets` keeps for the scheme."""
 
-    def __init__(self, secrets: StoredSecrets, clock: Clock) -> None:
+    def __init__(self, secrets: RootSecrets, clock: Clock) -> None:
         self._secrets, self._clock = secrets, clock
 
     async def mint(self, lease_id: str, terms: LeaseTerms, ttl_s: int) -> Minted:

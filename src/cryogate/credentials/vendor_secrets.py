@@ -16,7 +16,13 @@ from cryogate.domain.events import Event, Outcome
 from cryogate.domain.ids import is_slug
 from cryogate.domain.secrets import Secret
 from cryogate.ports.clock import Clock
-from cryogate.ports.credentials import LeaseUnavailable, Sealer, SecretRecord, VendorSecrets
+from cryogate.ports.credentials import (
+    LeaseUnavailable,
+    RootSecrets,
+    Sealer,
+    SecretRecord,
+    VendorSecrets,
+)
 from cryogate.ports.store import AlreadyExists, GuardFailed, Row, Statement, Store, UnitOfWork
 
 MAX_VALUE: Final = 16 << 10
@@ -28,7 +34,7 @@ async def _nobody(scheme: str, experiment_id: str) -> None:
     return
 
 
-class StoredSecrets(VendorSecrets):
+class StoredSecrets(VendorSecrets, RootSecrets):
     """See the module. ``changed`` is called once a value is no longer the one in force,
     ``added`` once there is a first one."""
 

@@ -123,6 +123,18 @@ class LeaseSource(ABC):
         return
 
 
+class RootSecrets(ABC):
+    """Where the vendors' long-lived secrets are, for those who make leases of them."""
+
+    @abstractmethod
+    async def value(self, scheme: str, experiment_id: str) -> Secret:
+        """The secret in force for an experiment: its own, else the scheme's.
+
+        Raises:
+            LeaseUnavailable: there is none to be had.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class SecretRecord:
     """What may be told of a vendor's secret: everything but its value."""

@@ -147,7 +147,7 @@ class Deployment:
         await ground.registry.refresh()
         if self.road.parsers is not None:
             self._exit.push_async_callback(self.road.parsers.close)
-        self._exit.push_async_callback(self.vault.leases.close)
+        self._exit.push_async_callback(self.vault.close)
         await self.watch.holds.refresh()
         await dispatcher.start()
         self._exit.push_async_callback(dispatcher.close)

@@ -18,6 +18,10 @@ from cryogate.credentials import (
     MasterKey,
     StaticKeys,
     StoredSecrets,
+    VaultClient,
+    VaultDynamic,
+    VaultLogin,
+    VaultSecrets,
 )
 from cryogate.credentials.master_key import (
     KEY_VARIABLE,
@@ -33,7 +37,7 @@ from cryogate.domain.events import Event, Outcome
 from cryogate.domain.secrets import Secret
 from cryogate.gateway.leases import Leases
 from cryogate.ports.clock import SystemClock
-from cryogate.ports.credentials import LeaseSource, LeaseTerms, LeaseUnavailable
+from cryogate.ports.credentials import LeaseSource, LeaseTerms, LeaseUnavailable, RootSecrets
 from cryogate.ports.store import Statement, Store, UnitOfWork
 from cryogate.providers import BraketProvider
 from cryogate.providers.braket_policy import session_policy
@@ -57,16 +61,21 @@ class Vault:
     def __init__(self, ground: Ground, watch: Watch) -> None:
         store, clock = ground.store, ground.clock
         self.secrets = StoredSecrets(store, ground.sealer, clock)
-        static = StaticKeys(self.secrets, clock)
+        client = _vault(ground)
+        kept: RootSecrets = self.secrets
+        if client is not None:
+            vault = ground.config.vault
+            kept = VaultSecrets(client, vault.kv_mount, vault.kv_prefix)
+        static = StaticKeys(kept, clock)
         sources: dict[str, LeaseSource] = {
             scheme: static for scheme in ground.providers if scheme != "local"
         }
         braket = ground.providers.get("braket")
         if isinstance(braket, BraketProvider):
-            sources["braket"] = _sts(ground, self.secrets, braket)
+            sources["braket"] = _sts(ground, kept, braket)
         if "ibm" in ground.providers:
             sources["ibm"] = IbmIam(
-                secrets=self.secrets,
+                secrets=kept,
                 clock=clock,
                 url=checked_url(ground.config.ibm.iam_url, "ibm.iam_url"),
                 ca_file=ground.config.providers.ca_file,
@@ -74,12 +83,17 @@ class Vault:
         if "azure" in ground.providers:
             azure = ground.config.azure
             sources["azure"] = Entra(
-                secrets=self.secrets,
+                secrets=kept,
                 clock=clock,
                 url=checked_url(azure.login_url, "azure.login_url"),
                 managed_identity=azure.managed_identity,
                 ca_file=ground.config.providers.ca_file,
             )
+        for entry in ground.config.vault.dynamic if client is not None else ():
+            scheme, _, path = entry.partition("=")
+            if client is not None and scheme in sources:
+                sources[scheme] = VaultDynamic(client, clock, path)
+        self._client = client
         self.leases = LeaseDesk(
             store=store,
             clock=clock,
@@ -99,12 +113,37 @@ class Vault:
         self.secrets.added = added
         self.device_leases = Leases(self.leases, clock, ground.config.secrets.lease_ttl_s)
 
+    async def close(self) -> None:
+        """Close what leases come from."""
+        await self.leases.close()
+        if self._client is not None:
+            await self._client.close()
+
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What admins see and change of credentials."""
         return SecretRoutes(self.secrets, self.leases).endpoints()
 
 
-def _sts(ground: Ground, secrets: StoredSecrets, provider: BraketProvider) -> AwsSts:
+def _vault(ground: Ground) -> VaultClient | None:
+    config = ground.config.vault
+    if not config.url:
+        return None
+    login = VaultLogin(
+        url=checked_url(config.url, "vault.url"),
+        auth=config.auth,
+        mount=config.mount,
+        role=config.role,
+        credential=config.credential_file,
+        wrapped=config.wrapped,
+        namespace=config.namespace,
+        ca_file=config.ca_file,
+        cert_file=config.cert_file,
+        key_file=config.key_file,
+    )
+    return VaultClient(login, ground.clock)
+
+
+def _sts(ground: Ground, secrets: RootSecrets, provider: BraketProvider) -> AwsSts:
     config = ground.config.braket
 
     def policy(terms: LeaseTerms, account: str) -> Mapping[str, object]:
