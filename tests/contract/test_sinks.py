@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,16 @@ from tests.support.live import ROOT
 from tests.support.receivers import RECEIVERS, Receiver
 from tests.support.sinks import World, fetcher, setup, world
 
-from cryogate.ports.sinks import Sink, SinkUnavailable
+from cryogate.ports.sinks import Entry, FieldValue, Sink, SinkUnavailable
 from cryogate.sinks.feeder import Feeder
 from cryogate.sinks.registry import SINKS, make
 
 COUNT = 450
+HOSTILE = [
+    "line\r\n<13>1 - - - - - - forged", "CEF:0|a|b", '"}\n{"seq":99', "\x00\x1b[31m\x7f",
+    "\u2028é🎉",
+    "9 <13>1 - \n2 syslog 3 abc\n", "x" * 12_000, "after",
+]  # fmt: skip
 
 
 @dataclass
@@ -121,3 +127,20 @@ async def test_the_sinks_own_secret_is_in_nothing_it_sends(bench: Bench) -> None
     await settled(bench, {COUNT - 1})
     assert "canary-sink-token" not in bench.receiver.kept()
     assert "canary-sink-token" not in repr(bench.sink)
+
+
+@pytest.mark.attack("L4")
+async def test_hostile_entries_stay_one_record_each(bench: Bench) -> None:
+    entries = []
+    for seq, value in enumerate(HOSTILE):
+        fields: dict[str, FieldValue] = {
+            "action": value, "agent_id": value, "decision_reasons": [value], "outcome": "refused",
+            "seq": seq, "timestamp": value,
+        }  # fmt: skip
+        data = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+        entries.append(Entry("log.example/one", seq, data, fields))
+    await bench.sink.deliver(entries)
+    numbers = list(range(len(HOSTILE)))
+    assert await settled(bench, set(numbers)) == numbers
+    found = [json.loads(record) for record in bench.receiver.records()]
+    assert found == [json.loads(entry.data) for entry in entries]

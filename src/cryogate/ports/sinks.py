@@ -62,5 +62,12 @@ class Sink(ABC):
         except Exception as error:
             raise SinkUnavailable(type(error).__name__) from error
 
+    async def check(self) -> None:  # noqa: B027 - most sinks are sure of what was acknowledged
+        """Asked while there is nothing to deliver.
+
+        Raises:
+            SinkUnavailable: a connection has ended, so that what went over it is to be sent again.
+        """
+
     async def close(self) -> None:  # noqa: B027 - most sinks keep nothing open
         """Let go of what is open; the next `deliver` opens it again."""

@@ -128,6 +128,7 @@ class Feeder:
             self._place = max(0, acknowledged - self._sink.overlap)  # (4)
         entries = await self._read(self._place, self._sink.batch)  # (1)
         if not entries:
+            await self._sink.check()
             self.state.failures = 0
             return False
         await self._deliver(entries)

@@ -12,9 +12,13 @@ from cryogate.sinks.formats.cef import cef
 from cryogate.sinks.formats.ecs import ecs
 from cryogate.sinks.formats.ocsf import ocsf
 from cryogate.sinks.formats.plain import plain
+from cryogate.sinks.relp import RelpSink
 from cryogate.sinks.setup import Format, SinkSetup
+from cryogate.sinks.syslog import SyslogSink
 
-SINKS: Final[Mapping[str, Callable[[SinkSetup], Sink]]] = MappingProxyType({"file": FileSink})
+SINKS: Final[Mapping[str, Callable[[SinkSetup], Sink]]] = MappingProxyType(
+    {"file": FileSink, "syslog": SyslogSink, "relp": RelpSink}
+)
 FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {"json": plain, "ocsf": ocsf, "cef": cef, "ecs": ecs}
 )
