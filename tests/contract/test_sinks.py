@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.support.http_receivers import HTTP_RECEIVERS, HttpReceiver
 from tests.support.live import ROOT
 from tests.support.receivers import RECEIVERS, Receiver
 from tests.support.sinks import World, fetcher, setup, world
@@ -17,6 +18,7 @@ from cryogate.ports.sinks import Entry, FieldValue, Sink, SinkUnavailable
 from cryogate.sinks.feeder import Feeder
 from cryogate.sinks.registry import SINKS, make
 
+ALL: dict[str, type[Receiver]] = {**RECEIVERS, **HTTP_RECEIVERS}
 COUNT = 450
 HOSTILE = [
     "line\r\n<13>1 - - - - - - forged", "CEF:0|a|b", '"}\n{"seq":99', "\x00\x1b[31m\x7f",
@@ -51,12 +53,12 @@ class Bench:
 
 @pytest.fixture(params=sorted(SINKS))
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
-    receiver = RECEIVERS[request.param](tmp_path)
+    receiver = ALL[request.param](tmp_path)
     await receiver.start()
     ca = receiver.more.get("ca_file")
     async with fetcher(Path(ca) if ca else None) as send, world(tmp_path, COUNT) as made:
         sink = make(setup(receiver.url, send, **receiver.more))
-        sink.batch = 100
+        sink.batch, sink.linger_ms = 100, 0
         yield Bench(made, receiver, sink)
         await sink.close()
     await receiver.kill()
@@ -74,7 +76,7 @@ async def settled(bench: Bench, wanted: set[int]) -> list[int]:
 
 def test_every_sink_has_a_receiver_and_a_section() -> None:
     page = (ROOT / "docs/sinks.md").read_text()
-    assert set(RECEIVERS) == set(SINKS)
+    assert set(ALL) == set(SINKS)
     assert not [kind for kind in SINKS if f"`{kind}" not in page]
 
 
@@ -144,3 +146,13 @@ async def test_hostile_entries_stay_one_record_each(bench: Bench) -> None:
     assert await settled(bench, set(numbers)) == numbers
     found = [json.loads(record) for record in bench.receiver.records()]
     assert found == [json.loads(entry.data) for entry in entries]
+
+
+@pytest.mark.attack("L3")
+async def test_a_burst_of_503_loses_and_buries_nothing(bench: Bench) -> None:
+    if not isinstance(bench.receiver, HttpReceiver):
+        return
+    bench.receiver.burst = 7
+    await bench.drained(bench.feeder())
+    assert set(await settled(bench, set(range(COUNT)))) == set(range(COUNT))
+    assert not await bench.world.dead()

@@ -8,18 +8,12 @@ else is our words and ids, escaped all the same.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
+from cryogate.outbound.standard_webhooks import secret_bytes, signature
 from cryogate.ports.channels import Channel, Message, NotSent
-
-PREFIX = "whsec_"
-MIN_SECRET_BYTES = 24
 
 
 class Answered(Protocol):
@@ -70,30 +64,6 @@ class WebhookChannel(Channel):
         # a redirect is no acceptance, and is never followed: the signature is for this address
         if not 200 <= answer.status < 300:
             raise NotSent(f"{self._name}: answered {answer.status}")
-
-
-def secret_bytes(secret: str) -> bytes:
-    """The key in ``whsec_…`` (base64).
-
-    Raises:
-        ValueError: another form, or fewer than 24 bytes.
-    """
-    text = secret.strip()
-    if not text.startswith(PREFIX):
-        raise ValueError("a webhook secret is whsec_ and base64")
-    try:
-        key = base64.b64decode(text.removeprefix(PREFIX), validate=True)
-    except binascii.Error as error:
-        raise ValueError("a webhook secret is whsec_ and base64") from error
-    if len(key) < MIN_SECRET_BYTES:
-        raise ValueError(f"a webhook secret has at least {MIN_SECRET_BYTES} bytes")
-    return key
-
-
-def signature(key: bytes, message_id: str, stamp: str, body: bytes) -> str:
-    """``webhook-signature`` of a message."""
-    signed = f"{message_id}.{stamp}.".encode() + body
-    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
 
 def escape(text: str) -> str:

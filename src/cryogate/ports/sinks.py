@@ -43,6 +43,7 @@ class Sink(ABC):
 
     overlap: int = 0
     batch: int = 200
+    linger_ms: int = 0  # how long a batch that is not full may wait for more
 
     @abstractmethod
     async def _deliver(self, entries: Sequence[Entry]) -> None:

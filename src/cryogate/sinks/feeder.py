@@ -71,7 +71,7 @@ class Feeder:
         self._read, self._alerts, self._holder = read, alerts, holder
         self._from_start = from_start
         self._place: int | None = None
-        self._renew_ms = 0
+        self._renew_ms = self._since_ms = 0
         self._refused = 0
 
     async def run(self, interval_s: float = 0.5) -> None:
@@ -131,9 +131,18 @@ class Feeder:
             await self._sink.check()
             self.state.failures = 0
             return False
+        if self._lingers(len(entries)):
+            return False
         await self._deliver(entries)
         self.state.failures = 0
         return True
+
+    def _lingers(self, count: int) -> bool:
+        now_ms = self._clock.now_ms()
+        if count < self._sink.batch and now_ms < self._since_ms + self._sink.linger_ms:
+            return True
+        self._since_ms = now_ms
+        return False
 
     async def _held(self) -> bool:
         now_ms = self._clock.now_ms()

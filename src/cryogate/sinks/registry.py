@@ -12,12 +12,24 @@ from cryogate.sinks.formats.cef import cef
 from cryogate.sinks.formats.ecs import ecs
 from cryogate.sinks.formats.ocsf import ocsf
 from cryogate.sinks.formats.plain import plain
+from cryogate.sinks.otlp import OtlpSink
 from cryogate.sinks.relp import RelpSink
+from cryogate.sinks.s3 import S3Sink
 from cryogate.sinks.setup import Format, SinkSetup
+from cryogate.sinks.splunk import SplunkSink
 from cryogate.sinks.syslog import SyslogSink
+from cryogate.sinks.webhook import WebhookSink
 
 SINKS: Final[Mapping[str, Callable[[SinkSetup], Sink]]] = MappingProxyType(
-    {"file": FileSink, "syslog": SyslogSink, "relp": RelpSink}
+    {
+        "file": FileSink,
+        "syslog": SyslogSink,
+        "relp": RelpSink,
+        "splunk": SplunkSink,
+        "otlp": OtlpSink,
+        "webhook": WebhookSink,
+        "s3": S3Sink,
+    }
 )
 FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {"json": plain, "ocsf": ocsf, "cef": cef, "ecs": ecs}

@@ -17,10 +17,11 @@ from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 from tests.support.tls import authority, issue, server_context
 
 from cryogate.notify.mail import MailChannel, Relay
-from cryogate.notify.webhook import WebhookChannel, payload, secret_bytes, signature
+from cryogate.notify.webhook import WebhookChannel, payload
 from cryogate.outbound.addresses import networks
 from cryogate.outbound.errors import UnsafeUrl
 from cryogate.outbound.fetcher import Answer, Fetcher
+from cryogate.outbound.standard_webhooks import secret_bytes, signature
 from cryogate.ports.channels import Message, NotSent
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
