@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from tests.support.audit import Deployment, record, signer
+from tests.support.goverify_build import build
 
 from cryogate.audit.export import export_log
 
-SOURCE = Path(__file__).parents[1] / "support" / "goverify"
 SIZES = (0, 1, 2, 255, 256, 257, 600)
-
-
-def absent(reason: str) -> None:
-    if os.environ.get("CRYOGATE_REQUIRE_REAL") == "1":
-        pytest.fail(f"CRYOGATE_REQUIRE_REAL is set: {reason}", pytrace=False)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="module")
 def goverify(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    go = shutil.which("go")
-    if go is None:
-        absent("Go is not installed")
-    binary = tmp_path_factory.mktemp("go") / "goverify"
-    built = subprocess.run(
-        [go or "go", "build", "-mod=readonly", "-o", binary, "."],
-        cwd=SOURCE, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    if built.returncode:
-        absent(f"goverify cannot be built: {built.stderr[-300:]}")
-    return binary
+    return build(tmp_path_factory.mktemp("go"))
 
 
 def judge(goverify: Path, target: Path) -> tuple[int, str]:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-from tests.support.running import Running, running
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from securesystemslib.dsse import Envelope as DsseEnvelope
+from securesystemslib.exceptions import VerificationError
+from securesystemslib.signer._key import SSlibKey
+from tests.support.goverify_build import build
+from tests.support.running import PROGRAM, Agent, Running, running
 
+from cryogate.audit import dsse
 from cryogate.audit.checkpoint import open_checkpoint
 from cryogate.audit.merkle import leaf_hash
+from cryogate.audit.provenance_check import read_file, verify_provenance
 from cryogate.audit.tiles import decode_bundle, tiles_of
 from cryogate.audit.vkeys import parse_vkeys
 
@@ -24,6 +38,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             assert time.monotonic() < deadline, "nothing was signed"
             time.sleep(0.05)
         yield made
+
+
+@pytest.fixture(scope="module")
+def goverify(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("go"))
+
+
+def cli(server: Running, *args: str, code: int = 0) -> Any:
+    env = {k: v for k, v in os.environ.items() if not k.startswith("CRYOGATE_")}
+    ran = subprocess.run(
+        [sys.executable, "-m", "cryogate.cli.main", *args, "--json"],
+        env={**env, "CRYOGATE_STATE_DIR": str(server.state)},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert ran.returncode == code, ran.stdout + ran.stderr
+    return json.loads(ran.stdout) if ran.stdout else None
 
 
 def get(server: Running, path: str) -> httpx.Response:
@@ -74,3 +104,126 @@ def test_every_narrower_tile_of_a_published_size_is_served(server: Running) -> N
     whole = get(server, f"/audit/tile/0/000.p/{size}").content
     for width in range(1, size):
         assert get(server, f"/audit/tile/0/000.p/{width}").content == whole[: 32 * width]
+
+
+@pytest.fixture(scope="module")
+def done(server: Running) -> tuple[Agent, str]:
+    agent = server.agent()
+    job = agent.client.submit(PROGRAM["source"], "local:null", 10)
+    agent.client.wait(job.job_id)
+    return agent, job.job_id
+
+
+def provenance(done: tuple[Agent, str], server: Running) -> dict[str, Any]:
+    agent, job_id = done
+    answer = agent.call("GET", f"/v1/jobs/{job_id}/provenance")
+    assert answer.status_code == 200, answer.text
+    deadline = time.monotonic() + 20
+    while answer.json()["receipt"]["pending"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+        answer = agent.call("GET", f"/v1/jobs/{job_id}/provenance")
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_every_result_carries_its_statement(server: Running, done: tuple[Agent, str]) -> None:
+    agent, job_id = done
+    result = agent.call("GET", f"/v1/jobs/{job_id}/result").json()
+    statement = json.loads(base64.b64decode(result["provenance"]["payload"]))
+    assert statement["predicate"]["job_id"] == job_id
+    assert result["receipt"]["job_id"] == job_id
+    # made once: whoever asks again gets the same bytes
+    assert result["provenance"] == provenance(done, server)["provenance"]
+
+
+def test_receipts_verify_with_go_code_that_is_not_ours(
+    server: Running, done: tuple[Agent, str], goverify: Path, tmp_path: Path
+) -> None:
+    keys = parse_vkeys((server.state / "log.vkey").read_text())
+    receipts = provenance(done, server)["receipt"]["receipts"]
+    assert [r["action"] for r in receipts] == [
+        "job.accepted", "job.dispatching", "job.done", "provenance.signed"
+    ]  # fmt: skip
+    for receipt in receipts:
+        (tmp_path / "entry").write_text(receipt["entry"])
+        (tmp_path / "proof").write_text(receipt["proof"])
+        (tmp_path / "vkey").write_text(keys[0].vkey())
+        files = [str(tmp_path / name) for name in ("proof", "entry", "vkey")]
+        command = [str(goverify), "proof", *files]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.split()[0] == str(json.loads(receipt["entry"])["seq"])
+        (tmp_path / "entry").write_text(receipt["entry"].replace("job", "jop", 1))
+        assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 1
+
+
+def test_the_envelope_verifies_with_a_library_that_is_not_ours(
+    server: Running, done: tuple[Agent, str]
+) -> None:
+    found = provenance(done, server)["provenance"]
+    pem = load_pem_public_key((server.state / "provenance.pem").read_bytes())
+    key = SSlibKey.from_crypto(pem, found["signatures"][0]["keyid"])
+    envelope = DsseEnvelope.from_dict(json.loads(json.dumps(found)))
+    assert envelope.verify([key], 1)
+    envelope.payload = envelope.payload.replace(b'"shots":10', b'"shots":11')
+    with pytest.raises(VerificationError):
+        envelope.verify([key], 1)
+
+
+def test_another_agent_gets_neither(server: Running, done: tuple[Agent, str]) -> None:
+    stranger = server.agent()
+    for what in ("receipt", "provenance"):
+        answer = stranger.call("GET", f"/v1/jobs/{done[1]}/{what}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "job_not_found")
+
+
+def test_the_command_verifies_a_file_offline(
+    server: Running, done: tuple[Agent, str], tmp_path: Path
+) -> None:
+    found = provenance(done, server)
+    result = done[0].call("GET", f"/v1/jobs/{done[1]}/result").json()
+    found |= {name: result[name] for name in ("counts", "counts_salt")}
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps(found))
+    assert cli(server, "provenance", "verify", str(file))["ok"] is True
+
+
+@pytest.mark.attack("L1")
+@pytest.mark.parametrize("what", ["counts", "payload", "signature", "entry", "proof", "unlogged",
+                                  "other job", "head"])  # fmt: skip
+def test_what_was_changed_in_a_file_is_found(
+    server: Running, done: tuple[Agent, str], what: str
+) -> None:
+    found = provenance(done, server)
+    result = done[0].call("GET", f"/v1/jobs/{done[1]}/result").json()
+    found |= {name: result[name] for name in ("counts", "counts_salt")}
+    receipts = found["receipt"]["receipts"]
+    if what == "counts":
+        found["counts"] = {"11": 10} if found["counts"] != {"11": 10} else {"00": 10}
+    elif what == "payload":
+        payload = base64.b64decode(found["provenance"]["payload"]).replace(b"agent_id", b"agent_ID")
+        found["provenance"]["payload"] = base64.b64encode(payload).decode()
+    elif what == "signature":
+        found["provenance"]["signatures"][0]["sig"] = base64.b64encode(b"0" * 70).decode()
+    elif what == "entry":
+        receipts[0]["entry"] = receipts[0]["entry"].replace('"shots":10', '"shots":99')
+    elif what == "proof":
+        receipts[0]["proof"] = receipts[1]["proof"]
+    elif what == "unlogged":
+        del receipts[-1]
+    elif what == "other job":
+        receipts[0] = other_receipt(server)
+    elif what == "head":
+        receipts[0]["proof"] = receipts[0]["proof"].replace("cryogate.local", "cryogate.lokal")
+    keys = parse_vkeys((server.state / "log.vkey").read_text())
+    key = dsse.load_pem((server.state / "provenance.pem").read_bytes())
+    assert not verify_provenance(read_file(json.dumps(found).encode()), [key], keys).ok
+
+
+def other_receipt(server: Running) -> dict[str, Any]:
+    agent = server.agent()
+    job = agent.client.submit(PROGRAM["source"], "local:null", 10)
+    agent.client.wait(job.job_id)
+    found = provenance((agent, job.job_id), server)["receipt"]["receipts"][0]
+    return dict(found)

@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -119,12 +120,13 @@ async def _load(store: Store, sealer: Sealer, clock: Clock, origin: str, kind: _
 
 async def _create(store: Store, sealer: Sealer, clock: Clock, kid: str, kind: _Kind) -> None:
     seed = Secret(kind.make())
+    public = msgspec.json.encode(kind.public(seed.reveal())).decode()
     now_ms = clock.now_ms()
     insert = Statement(
         "log_add_key",
         {
             "kid": kid,
-            "public_jwk": msgspec.json.encode(kind.public(seed.reveal())).decode(),
+            "public_jwk": public,
             "sealed": sealer.seal(seed, _context(kid)),
             "now_ms": now_ms,
         },
@@ -133,7 +135,7 @@ async def _create(store: Store, sealer: Sealer, clock: Clock, kid: str, kind: _K
         timestamp_ms=now_ms,
         action="audit.key_create",
         outcome=Outcome.SUCCESS,
-        decision_reasons=(f"kid {kid}",),
+        decision_reasons=(f"kid {kid}", f"jwk sha256:{sha256(public.encode()).hexdigest()}"),
     )
     await store.commit(UnitOfWork((insert,), (event,)))
 

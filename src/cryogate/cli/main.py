@@ -31,6 +31,7 @@ NOUNS: Mapping[str, tuple[str, str, str]] = {
     "revocation": ("revocation", "group", "Revocations in force."),
     "policy": ("policy", "group", "Policy: what is in force, and what it would say."),
     "audit": ("audit", "group", "The audit log: read, export, verify."),
+    "provenance": ("provenance", "group", "Provenance: what a result was made of, signed."),
     "secret": ("secret", "group", "Vendors' credentials and leases of them."),
     "keys": ("keys", "group", "The server's signing keys."),
     "operator": ("operator", "group", "Operators: people, their passwords and sessions."),

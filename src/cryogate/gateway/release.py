@@ -57,6 +57,8 @@ class ResultView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """By bit string, classical bit 0 rightmost. ``memory`` only with the right to raw.
 
     ``cut`` says what was withheld from an answer that might be less than everything (D3).
+    ``provenance`` and ``receipt`` are the signed statement about the whole result and what the log
+    holds of it; ``counts_salt`` opens the statement's digest to who was given all counts.
     """
 
     job_id: str
@@ -70,6 +72,9 @@ class ResultView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     expectations: Mapping[str, Expectation] | None = None
     cut: CutView | None = None
     memory: msgspec.Raw | None = None
+    provenance: msgspec.Raw | None = None
+    receipt: msgspec.Raw | None = None
+    counts_salt: str | None = None
 
 
 class ResultService:

@@ -14,7 +14,7 @@ from cryogate.gateway.caller import Caller
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.jobs import JobService
 from cryogate.gateway.places import Places
-from cryogate.gateway.release import ResultService
+from cryogate.gateway.release import ResultService, ResultView
 from cryogate.gateway.requests import EstimateRequest, JobRequest, SessionRequest
 from cryogate.gateway.sessions import SessionService
 from cryogate.gateway.views import JobView
@@ -28,6 +28,7 @@ from cryogate.server.streams import Seen, Streams
 _LONGEST_WAIT_S = 20
 _PAGE = 50
 Cancel = Callable[[str, str], Awaitable[None]]
+Attach = Callable[[ResultView], Awaitable[ResultView]]
 
 
 class BackendView(msgspec.Struct, frozen=True):
@@ -94,6 +95,11 @@ class AgentRoutes:
         self._places = places
         self._devices = devices
         self._max_body = max_body
+        self._attach: Attach | None = None
+
+    def attach(self, proofs: Attach) -> None:
+        """Results come with their proofs from now on."""
+        self._attach = proofs
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The hot ones stand first: the router tries them in this order."""
@@ -153,7 +159,8 @@ class AgentRoutes:
             whole_number(params, "top", 0, MAX_TOP),
             z_strings(params["z"]) if "z" in params else (),
         )
-        return reply(await self._results.result(caller, request.path_params["job_id"], ask))
+        view = await self._results.result(caller, request.path_params["job_id"], ask)
+        return reply(view if self._attach is None else await self._attach(view))
 
     async def events(self, request: Request, caller: Caller) -> Response:
         """Server-sent events: the job when its state changes, its place in the vendor's queue."""

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from cryogate import __version__
 from cryogate.audit.log import AuditLog
+from cryogate.audit.provenance import Provenances
 from cryogate.broker.key_keeper import CHANNEL as KEYS_CHANNEL
 from cryogate.broker.revocation_view import CHANNEL
 from cryogate.config import Config
@@ -26,13 +27,12 @@ from cryogate.domain.errors import Unavailable
 from cryogate.outbound.addresses import networks
 from cryogate.ports.clock import Clock, SystemClock
 from cryogate.server.app import build_app
-from cryogate.server.audit_routes import AuditRoutes
 from cryogate.server.ops_routes import OpsRoutes
 from cryogate.server.rate_gate import RateGate
 from cryogate.wiring.governance import Governance
 from cryogate.wiring.ground import Ground
 from cryogate.wiring.identity import Identity
-from cryogate.wiring.logbook import open_log, write_vkeys
+from cryogate.wiring.logbook import log_endpoints, open_log, open_provenances, tell_auditors
 from cryogate.wiring.policy import Policies
 from cryogate.wiring.road import Road
 from cryogate.wiring.sinks import open_feeders
@@ -67,6 +67,7 @@ class Deployment:
         self.feeders = open_feeders(self.ground, self.watch.alerts)
         self._ops = OpsRoutes({"database": self._probe_store, "log": self._probe_log}, __version__)
         self.audit: AuditLog | None = None
+        self.provenances: Provenances | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._exit = AsyncExitStack()
 
@@ -84,6 +85,7 @@ class Deployment:
         await self.policies.start()
         await self.identity.keys.start()
         self.audit = await open_log(ground)
+        self.provenances = await open_provenances(ground)
         await self.audit.start()
         self._exit.push_async_callback(self.audit.close)
         await self.identity.revocations.refresh()
@@ -93,13 +95,13 @@ class Deployment:
             await self.identity.shared_proofs.start()
 
     def tell_auditors(self) -> None:
-        """Write the log's public keys beside the state, after `open`; raises as `write_vkeys`."""
-        assert self.audit is not None  # noqa: S101 - open() has made it
-        write_vkeys(self.config.state, self.audit)
+        """Write the public keys beside the state, after `open`; raises as `tell_auditors`."""
+        if self.audit is not None and self.provenances is not None:
+            tell_auditors(self.config.state, self.audit, self.provenances)
 
     def app(self) -> ASGIApp:
         """The ASGI application; call after `open`."""
-        if self.audit is None:
+        if self.audit is None or self.provenances is None:
             raise RuntimeError("open the deployment first")
         endpoints = (
             *self.road.endpoints(),
@@ -109,7 +111,7 @@ class Deployment:
             *self.governance.endpoints(self.road.dispatcher, self.road.changes),
             *self.policies.endpoints(),
             *self._ops.endpoints(),
-            *AuditRoutes(self.audit, self.ground.store).endpoints(),
+            *log_endpoints(self.ground, self.road, self.audit, self.provenances),
             *self.identity.people.endpoints(
                 self.identity.registry,
                 self.identity.devices,

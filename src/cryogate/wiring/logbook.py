@@ -6,16 +6,27 @@ import logging
 import os
 from pathlib import Path
 
+from cryogate.audit import dsse
 from cryogate.audit.cosign import mldsa44_available
 from cryogate.audit.errors import LogIntegrityError, NoteRefused
 from cryogate.audit.heads import FileHeadStore
-from cryogate.audit.keys import load_or_create, load_or_create_mldsa44
+from cryogate.audit.keys import (
+    load_or_create,
+    load_or_create_mldsa44,
+    load_or_create_provenance,
+)
 from cryogate.audit.log import AuditLog
+from cryogate.audit.provenance import Provenances
+from cryogate.audit.receipts import Receipts
 from cryogate.audit.vkeys import MAX_VKEYS_BYTES, parse_vkeys
+from cryogate.server.audit_routes import AuditRoutes
+from cryogate.server.endpoints import Endpoint
+from cryogate.server.proof_routes import ProofRoutes
 from cryogate.wiring.ground import Ground
+from cryogate.wiring.road import Road
 
 log = logging.getLogger("cryogate.audit")
-VKEY_FILE = "log.vkey"
+VKEY_FILE, PROVENANCE_FILE = "log.vkey", "provenance.pem"
 
 
 async def open_log(ground: Ground) -> AuditLog:
@@ -37,20 +48,35 @@ async def open_log(ground: Ground) -> AuditLog:
     return AuditLog(ground.store, ground.clock, signer, heads, origin, beside=beside)
 
 
-def write_vkeys(state: Path, audit: AuditLog) -> None:
-    """Write the log's public keys to the state directory, for auditors and `audit verify`.
+async def open_provenances(ground: Ground) -> Provenances:
+    """What signs statements about results. Raises as `open_log`."""
+    key = await load_or_create_provenance(
+        ground.store, ground.sealer, ground.clock, ground.config.audit.origin
+    )
+    origin = ground.config.audit.origin
+    return Provenances(ground.store, ground.clock, key, origin, lambda: ground.devices)
+
+
+def log_endpoints(
+    ground: Ground, road: Road, audit: AuditLog, provenances: Provenances
+) -> tuple[Endpoint, ...]:
+    """The log for auditors, and receipts and provenance for agents."""
+    proofs = ProofRoutes(Receipts(ground.store, audit), provenances, road.jobs.job)
+    road.agent_routes.attach(proofs.attach)
+    return (*AuditRoutes(audit, ground.store).endpoints(), *proofs.endpoints())
+
+
+def tell_auditors(state: Path, audit: AuditLog, provenances: Provenances) -> None:
+    """Write the public keys to the state directory, for auditors and `cryogate audit verify`.
 
     Raises:
-        LogIntegrityError: the file is there and does not hold the log's key: one of the two was
+        LogIntegrityError: a file is there and does not hold the log's key: one of the two was
             replaced, and nobody but an operator can say which.
     """
     path = state / VKEY_FILE
-    wanted = "".join(f"{key.vkey()}\n" for key in audit.verifiers)
     if path.exists():
-        with path.open("rb") as file:
-            found = file.read(MAX_VKEYS_BYTES)
         try:
-            known = [key.vkey() for key in parse_vkeys(found.decode())]
+            known = [key.vkey() for key in parse_vkeys(_read(path).decode())]
         except (NoteRefused, UnicodeDecodeError):
             known = []
         if audit.verifier.vkey() not in known:
@@ -58,11 +84,21 @@ def write_vkeys(state: Path, audit: AuditLog) -> None:
                 f"{path} does not hold the key of this log: the file or the database is not the "
                 f"one that was here before. Find out which; remove the file only if it is the file."
             )
-        if found == wanted.encode():
-            return
+    _write(path, "".join(f"{key.vkey()}\n" for key in audit.verifiers))
+    _write(state / PROVENANCE_FILE, dsse.pem(provenances.public_key))
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_VKEYS_BYTES)
+
+
+def _write(path: Path, text: str) -> None:
+    if path.exists() and _read(path) == text.encode():
+        return
     partial = path.with_suffix(".new")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(wanted)
+        file.write(text)
     partial.rename(path)

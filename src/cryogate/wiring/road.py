@@ -97,7 +97,7 @@ class Road:
             told=_both(governance.alarm.tell, VendorAlarm(watch.alerts).tell),
             limits=DispatchLimits(lease_ttl_s=config.secrets.lease_ttl_s),
         )
-        jobs = JobService(
+        self.jobs = jobs = JobService(
             store=store,
             clock=clock,
             pipeline=pipeline,
@@ -128,7 +128,7 @@ class Road:
         self._likeness_routes = LikenessRoutes(
             Likenesses(store), limits, self.parsers, config.server.max_body_bytes
         )
-        self._agent_routes = AgentRoutes(
+        self.agent_routes = AgentRoutes(
             jobs=jobs,
             sessions=SessionService(store, clock, ground.policy),
             results=results,
@@ -143,7 +143,7 @@ class Road:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What agents call, hot ones first, and what operators ask about circuits."""
         return (
-            *self._agent_routes.endpoints(),
+            *self.agent_routes.endpoints(),
             *self.approval_routes.endpoints(),
             *self._likeness_routes.endpoints(),
         )

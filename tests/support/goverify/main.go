@@ -1,5 +1,9 @@
-// Command goverify checks an exported log with Go's own implementation of signed notes and tile
-// trees: goverify DIRECTORY VKEY_FILE. It shares nothing with the product.
+// Command goverify checks a log with Go's own implementation of signed notes and tile trees. It
+// shares nothing with the product.
+//
+//	goverify DIRECTORY VKEY_FILE                  a whole exported log
+//	goverify proof PROOF_FILE ENTRY_FILE VKEY_FILE  one entry and its c2sp.org/tlog-proof@v1
+//	goverify grows OLD_CHECKPOINT DIRECTORY VKEY_FILE  that an export continues an older head
 package main
 
 import (
@@ -17,11 +21,20 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: goverify DIRECTORY VKEY_FILE")
+	var size int64
+	var root tlog.Hash
+	var err error
+	switch args := os.Args[1:]; {
+	case len(args) == 2:
+		size, root, err = verify(args[0], args[1])
+	case len(args) == 4 && args[0] == "proof":
+		size, root, err = proof(args[1], args[2], args[3])
+	case len(args) == 4 && args[0] == "grows":
+		size, root, err = grows(args[1], args[2], args[3])
+	default:
+		fmt.Fprintln(os.Stderr, "usage: goverify DIRECTORY VKEY_FILE | proof … | grows …")
 		os.Exit(2)
 	}
-	size, root, err := verify(os.Args[1], os.Args[2])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "WRONG:", err)
 		os.Exit(1)
@@ -29,17 +42,16 @@ func main() {
 	fmt.Printf("%d %x\n", size, root[:])
 }
 
-func verify(directory, vkeyFile string) (int64, tlog.Hash, error) {
+// checkpoint gives the size and root that the key in vkeyFile (its first Ed25519 line) has signed.
+func checkpoint(raw []byte, vkeyFile string) (int64, tlog.Hash, error) {
 	var none tlog.Hash
-	vkey, err := os.ReadFile(vkeyFile)
+	vkeys, err := os.ReadFile(vkeyFile)
 	if err != nil {
 		return 0, none, err
 	}
-	verifier, err := note.NewVerifier(strings.TrimSpace(string(vkey)))
-	if err != nil {
-		return 0, none, err
-	}
-	raw, err := os.ReadFile(filepath.Join(directory, "checkpoint"))
+	// Go's package knows Ed25519 only; the other signatures of the head are unknown to it.
+	vkey, _, _ := strings.Cut(strings.TrimSpace(string(vkeys)), "\n")
+	verifier, err := note.NewVerifier(strings.TrimSpace(vkey))
 	if err != nil {
 		return 0, none, err
 	}
@@ -59,8 +71,91 @@ func verify(directory, vkeyFile string) (int64, tlog.Hash, error) {
 	if err != nil || len(decoded) != tlog.HashSize {
 		return 0, none, errors.New("the root is no hash")
 	}
-	var claimed tlog.Hash
-	copy(claimed[:], decoded)
+	var root tlog.Hash
+	copy(root[:], decoded)
+	return size, root, nil
+}
+
+// proof checks a receipt; it gives the entry's index and the signed root.
+func proof(proofFile, entryFile, vkeyFile string) (int64, tlog.Hash, error) {
+	var none tlog.Hash
+	raw, err := os.ReadFile(proofFile)
+	if err != nil {
+		return 0, none, err
+	}
+	entry, err := os.ReadFile(entryFile)
+	if err != nil {
+		return 0, none, err
+	}
+	head, signed, found := strings.Cut(string(raw), "\n\n")
+	lines := strings.Split(head, "\n")
+	if !found || len(lines) < 2 || lines[0] != "c2sp.org/tlog-proof@v1" {
+		return 0, none, errors.New("not a proof")
+	}
+	index, err := strconv.ParseInt(strings.TrimPrefix(lines[1], "index "), 10, 64)
+	if err != nil {
+		return 0, none, err
+	}
+	var path tlog.RecordProof
+	for _, line := range lines[2:] {
+		hash, err := tlog.ParseHash(line)
+		if err != nil {
+			return 0, none, err
+		}
+		path = append(path, hash)
+	}
+	size, root, err := checkpoint([]byte(signed), vkeyFile)
+	if err != nil {
+		return 0, none, err
+	}
+	if err := tlog.CheckRecord(path, size, root, index, tlog.RecordHash(entry)); err != nil {
+		return 0, none, err
+	}
+	return index, root, nil
+}
+
+// grows checks that the log in a directory begins with the one of an older signed head.
+func grows(oldFile, directory, vkeyFile string) (int64, tlog.Hash, error) {
+	var none tlog.Hash
+	raw, err := os.ReadFile(oldFile)
+	if err != nil {
+		return 0, none, err
+	}
+	older, olderRoot, err := checkpoint(raw, vkeyFile)
+	if err != nil {
+		return 0, none, err
+	}
+	size, root, err := verify(directory, vkeyFile)
+	if err != nil {
+		return 0, none, err
+	}
+	if size < older {
+		return 0, none, fmt.Errorf("the log has %d entries, a head over %d was signed", size, older)
+	}
+	if older == 0 {
+		return size, root, nil
+	}
+	tiles := tlog.TileHashReader(tlog.Tree{N: size, Hash: root}, files{directory})
+	path, err := tlog.ProveTree(size, older, tiles)
+	if err != nil {
+		return 0, none, err
+	}
+	if err := tlog.CheckTree(path, size, root, older, olderRoot); err != nil {
+		return 0, none, err
+	}
+	return size, root, nil
+}
+
+func verify(directory, vkeyFile string) (int64, tlog.Hash, error) {
+	var none tlog.Hash
+	raw, err := os.ReadFile(filepath.Join(directory, "checkpoint"))
+	if err != nil {
+		return 0, none, err
+	}
+	size, claimed, err := checkpoint(raw, vkeyFile)
+	if err != nil {
+		return 0, none, err
+	}
 
 	// Only the entries count: every stored hash is computed from them anew.
 	var hashes []tlog.Hash

@@ -58,3 +58,22 @@ SELECT public_jwk, sealed FROM signing_keys WHERE kid = :kid AND purpose = 'chec
 -- name: log_add_key
 INSERT INTO signing_keys (kid, purpose, public_jwk, sealed, created_ms, retired_ms)
 VALUES (:kid, 'checkpoint', :public_jwk, :sealed, :now_ms, NULL)
+
+-- name: log_of_job
+-- Bounded: a result can be read any number of times, and each reading is an event of the job.
+SELECT seq, action, body FROM events WHERE job_id = :job_id ORDER BY event_id LIMIT 500
+
+-- name: log_of_agent
+SELECT event_id, seq, action, body FROM events
+WHERE agent_id = :agent_id AND event_id > :after ORDER BY event_id LIMIT :count
+
+-- name: log_about_job
+-- What led to a job as well: its token's and its approval's events. The patterns only narrow the
+-- agent's rows down; the reader compares the fields.
+SELECT seq, action, body FROM events
+WHERE agent_id = :agent_id
+  AND (job_id = :job_id OR body LIKE :token OR body LIKE :approval)
+ORDER BY event_id LIMIT 2000
+
+-- name: log_jobs_of_circuit
+SELECT job_id FROM jobs WHERE circuit_sha256 = :circuit_sha256 ORDER BY created_ms, job_id LIMIT 200

@@ -1,0 +1,33 @@
+"""Builds the verifier in Go, once a test module that needs it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent / "goverify"
+
+
+def absent(reason: str) -> None:
+    if os.environ.get("CRYOGATE_REQUIRE_REAL") == "1":
+        pytest.fail(f"CRYOGATE_REQUIRE_REAL is set: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def build(folder: Path) -> Path:
+    """The program, in ``folder``."""
+    go = shutil.which("go")
+    if go is None:
+        absent("Go is not installed")
+    binary = folder / "goverify"
+    built = subprocess.run(
+        [go or "go", "build", "-mod=readonly", "-o", binary, "."],
+        cwd=SOURCE, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    if built.returncode:
+        absent(f"goverify cannot be built: {built.stderr[-300:]}")
+    return binary
