@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.support.sdks import run
 
+from cryogate.dev.azure import PLACE, AzureFake
 from cryogate.dev.braket import BraketFake
 from cryogate.dev.ibm import CRN, IbmFake
 from cryogate.dev.ionq import IonqFake
@@ -55,6 +56,15 @@ def test_ibms_client_runs_a_circuit() -> None:
     assert set(found["counts"]) == {"00", "11"}
     assert sum(found["counts"].values()) == 200
     assert (found["usage"], found["status"]) == (1.5, "DONE")
+
+
+def test_microsofts_client_runs_and_cancels() -> None:
+    fake = AzureFake(polls=1)
+    with served(fake.app) as url:
+        found = run("azure_quantum.py", url, fake.mint(), PLACE)
+    assert found["result"] == {"histogram": {"0": pytest.approx(0.5), "3": pytest.approx(0.5)}}
+    assert "quantinuum.qpu.h2-1" in found["targets"]
+    assert found["stopped"] == "Cancelled"
 
 
 def test_signatures_are_those_of_botocore() -> None:

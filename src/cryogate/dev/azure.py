@@ -48,9 +48,9 @@ class AzureFake:
             Route("/metadata/identity/oauth2/token", self._managed),
             Route(PLACE + "/providerStatus", self._providers),
             Route(PLACE + "/storage/sasUri", self._uri, methods=["POST"]),
+            Route(PLACE + "/jobs/{id}:cancel", self._cancel, methods=["POST"]),
             Route(PLACE + "/jobs/{id}", self._put, methods=["PUT"]),
             Route(PLACE + "/jobs/{id}", self._get),
-            Route(PLACE + "/jobs/{id}", self._cancel, methods=["DELETE"]),
             Route("/blob/{path:path}", self._write, methods=["PUT"]),
             Route("/blob/{path:path}", self._read),
         ]
@@ -87,6 +87,7 @@ class AzureFake:
 
     def _refused(self, request: Request) -> JSONResponse | None:
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        token = token or request.headers.get("x-ms-quantum-api-key", "")
         if token in self.tokens and request.query_params.get("api-version"):
             return None
         return _error(401, "Unauthorized")
@@ -112,11 +113,16 @@ class AzureFake:
         if refused is not None:
             return refused
         asked = await request.json()
+        path = "/".join([asked["containerName"], *filter(None, [asked.get("blobName")])])
+        # asking for a URL makes the container
+        self.blobs.setdefault(f"{asked['containerName']}/", b"")
+        return JSONResponse({"sasUri": self._signed(request, path)})
+
+    def _signed(self, request: Request, path: str) -> str:
         signature = secrets.token_urlsafe(16)
         self._sas.add(signature)
-        path = "/".join([asked["containerName"], *filter(None, [asked.get("blobName")])])
         base = "https://elsewhere.example" if self._take("storage") else str(request.base_url)
-        return JSONResponse({"sasUri": f"{base.rstrip('/')}/blob/{path}?sv=2024&sig={signature}"})
+        return f"{base.rstrip('/')}/blob/{path}?sv=2024&sig={signature}"
 
     def _open(self, request: Request) -> Response | None:
         known = request.query_params.get("sig") in self._sas
@@ -141,7 +147,13 @@ class AzureFake:
         refused = self._open(request)
         if refused is not None:
             return refused
-        return Response(status_code=404) if found is None else Response(found)
+        if found is None:
+            return Response(status_code=404)
+        whole = {"etag": '"1"', "last-modified": "Sun, 01 Nov 2026 00:00:00 GMT",
+                 "x-ms-blob-type": "BlockBlob"}  # fmt: skip
+        if "x-ms-range" in request.headers or "range" in request.headers:
+            whole["content-range"] = f"bytes 0-{len(found) - 1}/{len(found)}"
+        return Response(found, 206 if "content-range" in whole else 200, whole)
 
     # -- jobs --------------------------------------------------------------------------------
 
@@ -159,7 +171,9 @@ class AzureFake:
         except (KeyError, CircuitError) as error:
             return _error(400, f"InvalidInput: {error}")
         self.jobs[job_id] = {
-            **asked, "status": "Waiting", "creationTime": "2026-11-01T00:00:00Z",
+            **asked, "id": job_id, "status": "Waiting",
+            "outputDataUri": self._signed(request, f"job-{job_id}/outputData"),
+            "creationTime": "2026-11-01T00:00:00Z",
             "metadata": asked.get("metadata") or {}, "errorData": None, "costEstimate": None,
             "_program": program, "_polls": 0,
         }  # fmt: skip

@@ -40,7 +40,6 @@ class IbmFake:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.tokens: set[str] = set()
         self.names = ["c"]
-        self._pool: GuardedPool | None = None
         routes = [
             Route("/identity/token", self._token, methods=["POST"]),
             Route("/v3/resources/search", self._search, methods=["POST"]),
@@ -182,10 +181,12 @@ class IbmFake:
         """The circuit of a PUB: OpenQASM 3, or QPY as IBM's own client packs it."""
         if isinstance(source, str):
             return await load(source.encode(), Format.OPENQASM3)
-        if self._pool is None:
-            self._pool = GuardedPool(QPY_ENTRYPOINT)
         packed = zlib.decompress(base64.b64decode(source["__value__"]))
-        return await load(packed, Format.QPY, None, self._pool)
+        pool = GuardedPool(QPY_ENTRYPOINT)
+        try:
+            return await load(packed, Format.QPY, None, pool)
+        finally:
+            await pool.close()
 
     async def _list(self, request: Request) -> Response:
         refused = self._refused(request)

@@ -43,7 +43,7 @@ from cryogate.providers.probabilities import counts_of
 from cryogate.providers.setup import Setup
 
 _SCHEME: Final = "azure"
-_API: Final = "2024-10-01-preview"
+_API: Final = "2026-01-15-preview"
 _BLOB: Final = {"x-ms-version": "2024-11-04", "x-ms-blob-type": "BlockBlob"}
 _NAMESPACE: Final = uuid.UUID("6a1c8f0e-7d35-5c0b-9d7e-0d8a3a3a6f21")
 _STATES: Final = {
@@ -179,7 +179,7 @@ class AzureProvider(Provider):
         )
 
     async def submit(self, submission: Submission, lease: Lease) -> str:
-        """(1) to (3): container, input, job."""
+        """(1) to (3): input, then the job."""
         vendor_id = _uuid(submission.job_id)
         target = submission.backend.partition(":")[2]
         if target not in _TARGETS:
@@ -221,13 +221,6 @@ class AzureProvider(Provider):
         asked = {"containerName": f"job-{vendor_id}"}
         found = (await self._call("POST", "/storage/sasUri", lease, asked)).read(_Sas).sas_uri
         self._trusted(found)
-        parts = urlsplit(found)
-        query = f"restype=container&{parts.query}"
-        try:
-            await self._blob("PUT", urlunsplit(parts._replace(query=query)), b"")
-        except ProviderError as error:
-            if error.status != 409:  # from an earlier try
-                raise _before(error) from error
         return found
 
     async def _upload(self, container: str, payload: bytes) -> None:
@@ -303,7 +296,7 @@ class AzureProvider(Provider):
     async def cancel(self, vendor_id: str, lease: Lease) -> None:
         """Asks; a job that is over stays over."""
         try:
-            await self._call("DELETE", f"/jobs/{vendor_id}", lease)
+            await self._call("POST", f"/jobs/{vendor_id}:cancel", lease)
         except ProviderError as error:
             if error.status != 409:
                 raise

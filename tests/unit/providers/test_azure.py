@@ -106,6 +106,6 @@ def test_the_role_has_its_shape_and_no_wildcard() -> None:
     }  # fmt: skip
     assert found["IsCustom"] is True
     for action in (*found["Actions"], *found["DataActions"]):
-        assert action.startswith("Microsoft.Quantum/workspaces/")
+        assert action.startswith("Microsoft.Quantum/Workspaces/")
         assert "*" not in action, "least privilege"
     assert all(scope.startswith("/subscriptions/") for scope in found["AssignableScopes"])
