@@ -167,6 +167,10 @@ class FollowedRevocations(RevocationView):
             except Exception:
                 log.exception("a follower of revocations failed")
 
+    def age_ms(self) -> int | None:
+        """How old the view is; None before the feed was read for the first time."""
+        return None if self._fresh_ms is None else self._monotonic_ms() - self._fresh_ms
+
     @property
     def version(self) -> int:
         """Changes whenever something more is revoked."""

@@ -34,7 +34,7 @@ from cryogate.config.sections import (
     Tokens,
     Vault,
 )
-from cryogate.config.sinks import SinkTable
+from cryogate.config.sinks import Metrics, SinkTable
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -68,6 +68,7 @@ class Config(Section, frozen=True, kw_only=True):
     outbound: Outbound = Outbound()
     console: Console = Console()
     oidc: Oidc = Oidc()
+    metrics: Metrics = Metrics()
     sinks: tuple[SinkTable, ...] = ()
     state_dir: str = ""
 

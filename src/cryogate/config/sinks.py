@@ -1,4 +1,4 @@
-"""One ``[[sinks]]`` table: where a copy of the audit log goes, and in what form."""
+"""What others are shown: copies of the audit log (``[[sinks]]``), and metrics."""
 
 from __future__ import annotations
 
@@ -31,3 +31,9 @@ class SinkTable(Section, frozen=True, kw_only=True):
     overlap: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 2000
     rotate_bytes: Annotated[int, msgspec.Meta(ge=64 << 10, le=1 << 40)] = 64 << 20
     keep: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
+
+
+class Metrics(Section, frozen=True, kw_only=True):
+    """``/metrics`` is served to who shows the token; without a file there is no such route."""
+
+    token_file: str = ""

@@ -82,6 +82,8 @@ class ForPeople:
     choosing: bool = False
 
 
+# Where a request's declared path stands in its scope, for those who count.
+TEMPLATE = "cryogate.route"
 _HOT = frozenset({"/v1/jobs", "/v1/jobs/{id}", "/oauth2/token", "/oauth2/introspect"})
 Endpoint = Public | ForAgents | ForOperators | ForPeople
 
@@ -100,7 +102,7 @@ def routes(endpoints: Sequence[Endpoint], auth: ResourceAuth) -> list[Route]:
 
 
 def _route(path: str, methods: dict[str, PublicHandler]) -> Route:
-    return Route(path, _Served(methods), methods=list(methods))
+    return Route(path, _Served(path, methods), methods=list(methods))
 
 
 class _Served:
@@ -111,11 +113,12 @@ class _Served:
     handler turns into problem documents anyway.
     """
 
-    def __init__(self, methods: dict[str, PublicHandler]) -> None:
-        self._methods = methods
+    def __init__(self, path: str, methods: dict[str, PublicHandler]) -> None:
+        self._path, self._methods = path, methods
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry point."""
+        scope[TEMPLATE] = self._path
         # HEAD is GET without a body; Starlette has refused every other undeclared method
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         request = Request(scope, receive, send)

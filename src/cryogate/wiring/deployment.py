@@ -23,16 +23,20 @@ from cryogate.audit.provenance import Provenances
 from cryogate.broker.key_keeper import CHANNEL as KEYS_CHANNEL
 from cryogate.broker.revocation_view import CHANNEL
 from cryogate.config import Config
+from cryogate.config.secret_files import read_secret
 from cryogate.domain.errors import Unavailable
 from cryogate.outbound.addresses import networks
 from cryogate.ports.clock import Clock, SystemClock
 from cryogate.server.app import build_app
+from cryogate.server.endpoints import Endpoint
+from cryogate.server.metrics import MetricsRoutes, RequestMeter
 from cryogate.server.ops_routes import OpsRoutes
 from cryogate.server.rate_gate import RateGate
 from cryogate.wiring.governance import Governance
 from cryogate.wiring.ground import Ground
 from cryogate.wiring.identity import Identity
 from cryogate.wiring.logbook import log_endpoints, open_log, open_provenances, tell_auditors
+from cryogate.wiring.metrics import Metrics
 from cryogate.wiring.policy import Policies
 from cryogate.wiring.road import Road
 from cryogate.wiring.sinks import open_feeders
@@ -65,6 +69,13 @@ class Deployment:
         )
         self.telling = Telling(self.ground, self.governance.desk)
         self.feeders = open_feeders(self.ground, self.watch.alerts)
+        self._metrics = Metrics(
+            store=self.ground.store,
+            clock=self.ground.clock,
+            audit=lambda: self.audit,
+            feeders=self.feeders,
+            revocation_age_ms=self.identity.revocations.age_ms,
+        )
         self._ops = OpsRoutes({"database": self._probe_store, "log": self._probe_log}, __version__)
         self.audit: AuditLog | None = None
         self.provenances: Provenances | None = None
@@ -112,6 +123,7 @@ class Deployment:
             *self.policies.endpoints(),
             *self._ops.endpoints(),
             *log_endpoints(self.ground, self.road, self.audit, self.provenances),
+            *self._metrics_endpoints(),
             *self.identity.people.endpoints(
                 self.identity.registry,
                 self.identity.devices,
@@ -122,7 +134,18 @@ class Deployment:
         )
         scheme = urlsplit(self.base_url).scheme
         app = build_app(endpoints, self.identity.auth, self._hosts(), scheme, self._lifespan)
-        return RateGate(app, self.watch.addresses, networks(self.config.server.proxies))
+        gate = RateGate(app, self.watch.addresses, networks(self.config.server.proxies))
+        if not self.config.metrics.token_file:
+            return gate
+        self._metrics.meter = RequestMeter(gate)
+        return self._metrics.meter
+
+    def _metrics_endpoints(self) -> tuple[Endpoint, ...]:
+        path = self.config.metrics.token_file
+        if not path:
+            return ()
+        token = read_secret("metrics.token_file", path)
+        return MetricsRoutes(token, self._metrics.gather).endpoints()
 
     def _hosts(self) -> frozenset[str]:
         url = urlsplit(self.base_url)

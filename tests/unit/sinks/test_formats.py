@@ -25,7 +25,8 @@ NAMES = {
     3004: "entity_management", 2004: "detection_finding",
 }  # fmt: skip
 ACTIONS = [
-    "job.submit", "job.done", "token.issued", "token.refused", "lease.taken", "policy.put_in_force",
+    "job.accepted", "human.sign_in", "job.done", "token.issued", "token.refused", "lease.issued",
+    "policy.activated",
     "approval.requested", "alert.raised", "agent.suspended", "revocation.created", "odd",
 ]  # fmt: skip
 HOSTILE = [

@@ -47,7 +47,7 @@ def ecs(entry: Entry) -> bytes:
 
 def _category(action: str) -> str:
     subject = action.partition(".")[0]
-    if subject in ("token", "session", "revocation", "sign_in"):
+    if subject in ("token", "human", "revocation"):
         return "authentication"
     if subject in ("agent", "operator", "credential", "experiment"):
         return "iam"

@@ -27,7 +27,7 @@ ENTITY: Final = _Class(3004, 3)
 FINDING: Final = _Class(2004, 2)
 CLASSES: Final[Mapping[str, _Class]] = {
     "token": AUTHENTICATION,
-    "sign_in": AUTHENTICATION,
+    "human": AUTHENTICATION,
     "lease": AUTHORIZE,
     "alert": FINDING,
     "agent": ENTITY,
@@ -44,13 +44,13 @@ CLASSES: Final[Mapping[str, _Class]] = {
 }
 # by the class, then by the action's last word; 99 is OCSF's "Other"
 _ACTIVITIES: Final[Mapping[int, Mapping[str, int]]] = {
-    6003: {"submit": 1, "create": 1, "opened": 1, "read": 2, "cancel": 4, "closed": 4},
-    3002: {"issued": 3, "delegated": 4, "refused": 3},
+    6003: {"accepted": 1, "submitted": 1, "opened": 1, "read": 2, "stop_requested": 4, "closed": 4},
+    3002: {"issued": 3, "delegated": 4, "refused": 3, "sign_in": 1, "signed_out": 2},
     3003: {},
     3004: {
-        "created": 1, "added": 1, "registered": 1, "requested": 1, "replaced": 3, "changed": 3,
-        "updated": 3, "put_in_force": 3, "approved": 3, "revoked": 4, "removed": 4, "closed": 4,
-        "deleted": 4, "enrolled": 6, "suspended": 12, "resumed": 13,
+        "created": 1, "added": 1, "requested": 1, "replaced": 3, "changed": 3,
+        "updated": 3, "rotated": 3, "activated": 10, "approved": 3, "revoked": 4, "removed": 4,
+        "closed": 4, "deleted": 4, "enrolled": 6, "suspended": 12, "resumed": 13,
     },
     2004: {"raised": 1, "closed": 3},
 }  # fmt: skip
