@@ -8,8 +8,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +231,43 @@ def other_receipt(server: Running) -> dict[str, Any]:
     agent.client.wait(job.job_id)
     found = provenance((agent, job.job_id), server)["receipt"]["receipts"][0]
     return dict(found)
+
+
+def test_the_command_verifies_a_running_server(server: Running, done: tuple[Agent, str]) -> None:
+    report = cli(server, "audit", "verify", server.url + "/audit")
+    assert report["ok"] is True
+    assert report["trust_from"] == "state directory"
+
+
+@pytest.mark.attack("L1")
+def test_the_command_verifies_a_mirror_and_finds_what_it_changed(
+    server: Running, done: tuple[Agent, str], tmp_path: Path
+) -> None:
+    cli(server, "audit", "export", str(tmp_path / "mirror"))
+    with mirror(tmp_path / "mirror") as url:
+        assert cli(server, "audit", "verify", url)["ok"] is True
+        (bundle,) = (tmp_path / "mirror/tile/entries").rglob("000.p/*")
+        bundle.write_bytes(bundle.read_bytes().replace(b'"shots":10', b'"shots":11', 1))
+        report = cli(server, "audit", "verify", url, code=4)
+        assert {f["kind"] for f in report["findings"]} >= {"edited_entry", "root_mismatch"}
+        bundle.unlink()
+        report = cli(server, "audit", "verify", url, code=4)
+        assert "missing_entry" in {f["kind"] for f in report["findings"]}
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        return
+
+
+@contextmanager
+def mirror(directory: Path) -> Iterator[str]:
+    handler = partial(Quiet, directory=str(directory))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{http.server_port}"
+        finally:
+            http.shutdown()
+            thread.join()

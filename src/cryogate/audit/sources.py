@@ -140,7 +140,7 @@ class DirectorySource(LogSource):
         kept = self._widest(0, index, TILE_WIDTH * HASH_BYTES) or b""
         start = index * TILE_WIDTH
         found = [
-            _from_bytes(start + n, data, kept[n * HASH_BYTES : (n + 1) * HASH_BYTES])
+            entry_from_bytes(start + n, data, kept[n * HASH_BYTES : (n + 1) * HASH_BYTES])
             for n, data in enumerate(bundle)
         ]
         return [entry for entry in found if first <= entry.position < past]
@@ -181,7 +181,8 @@ def _from_row(position: int, body: str, recorded: str) -> FoundEntry:
     return FoundEntry(position, data, body, position, _hash(recorded))
 
 
-def _from_bytes(position: int, data: bytes, recorded: bytes) -> FoundEntry:
+def entry_from_bytes(position: int, data: bytes, recorded: bytes) -> FoundEntry:
+    """An entry of a bundle, with the hash that lies beside it."""
     kept = recorded if len(recorded) == HASH_BYTES else None
     try:
         fields = json.loads(data)

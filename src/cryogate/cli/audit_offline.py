@@ -10,6 +10,8 @@ import click
 
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, fields, note, say, table
+from cryogate.cli.progress import counting
+from cryogate.cli.remote_log import is_url
 
 if TYPE_CHECKING:
     from cryogate.audit.verify import VerifyReport
@@ -21,18 +23,21 @@ _MAX_HEAD_BYTES = 64 << 10
 _KEY_HELP = "Trusted key (name+id+key) or a file with it, from elsewhere than the log."
 
 
-@click.argument("directory", required=False, type=_PATH)
+@click.argument("place", required=False)
 @click.option("--vkey", "keys", multiple=True, metavar="KEY", help=_KEY_HELP)
 @click.option("--head", "heads", multiple=True, type=_PATH, help="A signed head kept elsewhere.")
 @click.option("--config", "config_path", type=_PATH, help="The server's TOML file.")
 def verify(
     settings: Settings,
-    directory: Path | None,
+    place: str | None,
     keys: tuple[str, ...],
     heads: tuple[Path, ...],
     config_path: Path | None,
 ) -> None:
-    """Verify the whole log: of the state directory, or in DIRECTORY as `audit export` wrote it.
+    """Verify the whole log: of the state directory, or at PLACE, a directory or a URL.
+
+    A directory is one that `audit export` wrote, or a mirror; a URL is a server's `/audit`, or that
+    of a mirror in C2SP tlog-tiles layout.
 
     Every entry is hashed and compared with every signed head at hand. A difference exits 4. A log
     that was cut back is found by a newer head from elsewhere only: keep some, and give --head.
@@ -40,8 +45,10 @@ def verify(
     from cryogate.cli.failure import UNVERIFIED
 
     kept = {path.name: _head(path) for path in heads}
-    if directory is not None:
-        report, trust = asyncio.run(_verify_directory(settings, directory, keys, kept))
+    if place is not None and is_url(place):
+        report, trust = _verify_url(settings, place, keys, kept)
+    elif place is not None:
+        report, trust = asyncio.run(_verify_directory(settings, Path(place), keys, kept))
     else:
         report, trust = asyncio.run(_verify_store(_config(settings, config_path), keys, kept))
     document = {
@@ -108,9 +115,14 @@ async def _verify_store(
         kept = {"the head store": newest, **kept}
     async with open_log(config) as store:
         trust = await trust_for_store(keys, config.state, store, config.audit.origin)
-        report = await verify_log(
-            StoreSource(store), trust.keys, kept=kept, origin=config.audit.origin
-        )
+        with counting() as progress:
+            report = await verify_log(
+                StoreSource(store),
+                trust.keys,
+                kept=kept,
+                origin=config.audit.origin,
+                progress=progress,
+            )
     return report, trust
 
 
@@ -122,7 +134,24 @@ async def _verify_directory(
     from cryogate.cli.local_log import trust_for_directory
 
     trust = trust_for_directory(keys, settings.state, directory)
-    return await verify_log(DirectorySource(directory), trust.keys, kept=kept), trust
+    with counting() as progress:
+        source = DirectorySource(directory)
+        return await verify_log(source, trust.keys, kept=kept, progress=progress), trust
+
+
+def _verify_url(
+    settings: Settings, url: str, keys: tuple[str, ...], kept: dict[str, bytes]
+) -> tuple[VerifyReport, Trust]:
+    from cryogate.audit.remote import RemoteSource
+    from cryogate.audit.verify import verify_log
+    from cryogate.cli.local_log import trust_for_url
+    from cryogate.cli.remote_log import served
+
+    trust = trust_for_url(keys, settings.state)
+    with served(settings, url) as get, counting() as progress:
+        source = RemoteSource(get)
+        report = asyncio.run(verify_log(source, trust.keys, kept=kept, progress=progress))
+    return report, trust
 
 
 async def _export(config: Config, directory: Path, keys: tuple[str, ...]) -> int:
@@ -139,7 +168,8 @@ async def _export(config: Config, directory: Path, keys: tuple[str, ...]) -> int
         if checkpoint is None or not trust.keys:
             raise Malformed("no_log", "the log has no signed head yet: nothing to export")
         try:
-            return await export_log(store, checkpoint, trust.keys, directory)
+            with counting() as progress:
+                return await export_log(store, checkpoint, trust.keys, directory, progress)
         except LogIntegrityError as error:
             raise VerificationFailed(str(error)) from error
         except OSError as error:

@@ -139,6 +139,11 @@ def trust_for_directory(given: Sequence[str], state: Path, directory: Path) -> T
     return Trust(given_keys([_read(beside)]), "beside the log")
 
 
+def trust_for_url(given: Sequence[str], state: Path) -> Trust:
+    """Keys to verify a served log with: given ones or the state directory's, never the server's."""
+    return _from_outside(given, state) or Trust((), "nowhere")
+
+
 def _from_outside(given: Sequence[str], state: Path) -> Trust | None:
     if given:
         return Trust(given_keys(given), "given")

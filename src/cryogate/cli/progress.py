@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from cryogate.client.models import Job
 from cryogate.domain.safe_text import clean
+
+if TYPE_CHECKING:
+    from cryogate.client.models import Job
 
 
 @contextmanager
@@ -22,6 +25,19 @@ def watching(job: Job, *, quiet: bool) -> Generator[Callable[[Job], None]]:
     console = Console(stderr=True, markup=False, highlight=False, emoji=False)
     with console.status(Text(status_line(job))) as status:
         yield lambda seen: status.update(Text(status_line(seen)))
+
+
+@contextmanager
+def counting() -> Generator[Callable[[int, int], None]]:
+    """Give a callback that shows how much of something is done."""
+    if not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    with console.status("") as status:
+        yield lambda done, of: status.update(f"{done} of {of}")
 
 
 def status_line(job: Job) -> str:
