@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -29,9 +30,11 @@ from tests.support.running import PROGRAM, Agent, Running, running
 from cryogate.audit import dsse
 from cryogate.audit.checkpoint import open_checkpoint
 from cryogate.audit.merkle import leaf_hash
+from cryogate.audit.note import Ed25519Signer
 from cryogate.audit.provenance_check import read_file, verify_provenance
 from cryogate.audit.tiles import decode_bundle, tiles_of
 from cryogate.audit.vkeys import parse_vkeys
+from cryogate.domain.secrets import Secret
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +259,7 @@ def test_the_command_verifies_a_mirror_and_finds_what_it_changed(
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_request(self, code: Any = "-", size: Any = "-") -> None:
         return
 
 
@@ -271,3 +274,77 @@ def mirror(directory: Path) -> Iterator[str]:
         finally:
             http.shutdown()
             thread.join()
+
+
+def test_a_story_tells_who_was_let_in_and_what_ran(
+    server: Running, done: tuple[Agent, str]
+) -> None:
+    provenance(done, server)
+    story = cli(server, "audit", "trace", done[1])
+    actions = [entry["action"] for entry in story["entries"]]
+    assert actions[0] == "token.issued"
+    assert actions[1:4] == ["job.accepted", "job.dispatching", "job.done"]
+    assert [e["seq"] for e in story["entries"]] == sorted(e["seq"] for e in story["entries"])
+    circuit = story["entries"][1]["circuit_sha256"]
+    told = {e["seq"] for e in cli(server, "audit", "trace", circuit)["entries"]}
+    assert told >= {e["seq"] for e in story["entries"]}
+    agent = story["entries"][1]["agent_id"]
+    assert {e["agent_id"] for e in cli(server, "audit", "trace", agent)["entries"]} == {agent}
+    assert cli(server, "audit", "trace", "no-such-agent", code=1) is None
+
+
+def evidence(server: Running, done: tuple[Agent, str], folder: Path) -> Path:
+    provenance(done, server)
+    circuit = cli(server, "audit", "trace", done[1])["entries"][1]["circuit_sha256"]
+    cli(server, "audit", "dispute", circuit, "--out", str(folder / "evidence.zip"))
+    return folder / "evidence.zip"
+
+
+def test_evidence_verifies_offline_and_with_go(
+    server: Running, done: tuple[Agent, str], goverify: Path, tmp_path: Path
+) -> None:
+    file = evidence(server, done, tmp_path)
+    report = cli(server, "audit", "check", str(file))
+    assert report["ok"] is True
+    assert report["statements"] >= 1
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(tmp_path / "pack")
+    for entry in (tmp_path / "pack/entries").glob("*.json"):
+        command = [goverify, "proof", entry.with_suffix(".tlog-proof"), entry,
+                   server.state / "log.vkey"]  # fmt: skip
+        ran = subprocess.run(
+            [str(part) for part in command], capture_output=True, check=False, timeout=60
+        )
+        assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.attack("L1")
+@pytest.mark.parametrize("what", ["entry", "proof", "swapped", "statement", "other key"])
+def test_changed_evidence_is_found(
+    server: Running, done: tuple[Agent, str], tmp_path: Path, what: str
+) -> None:
+    with zipfile.ZipFile(evidence(server, done, tmp_path)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    entries = sorted(n for n in files if n.startswith("entries/") and n.endswith(".json"))
+    proofs = [name.removesuffix(".json") + ".tlog-proof" for name in entries]
+    keys = [str(server.state / "log.vkey")]
+    if what == "entry":
+        files[entries[1]] = files[entries[1]].replace(b'"shots":10', b'"shots":11')
+    elif what == "proof":
+        del files[proofs[0]]
+    elif what == "swapped":
+        files[entries[0]], files[entries[1]] = files[entries[1]], files[entries[0]]
+    elif what == "statement":
+        (name,) = [n for n in files if n == f"provenance/{done[1]}.json"]
+        found = json.loads(files[name])
+        payload = base64.b64decode(found["provenance"]["payload"]).replace(b":10", b":11")
+        found["provenance"]["payload"] = base64.b64encode(payload).decode()
+        files[name] = json.dumps(found).encode()
+    else:
+        keys = [Ed25519Signer("cryogate.local/log", Secret(b"\2" * 32)).verifier().vkey()]
+    changed = tmp_path / "changed.zip"
+    with zipfile.ZipFile(changed, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    report = cli(server, "audit", "check", str(changed), "--vkey", keys[0], code=4)
+    assert report["findings"]

@@ -92,17 +92,18 @@ class Provenances:
             Conflict: there is no result.
             StoreUnavailable: the database did not answer.
         """
-        kept = await self._kept(job_id)
+        kept = await self.made(job_id)
         if kept is None:
             # Two readers at once make one statement: the second's event goes with its row.
             with contextlib.suppress(AlreadyExists):
                 await self._make(job_id)
-            kept = await self._kept(job_id)
+            kept = await self.made(job_id)
         if kept is None:
             raise Conflict("no_result", "the job has no result to make a statement about")
         return kept
 
-    async def _kept(self, job_id: str) -> SignedResult | None:
+    async def made(self, job_id: str) -> SignedResult | None:
+        """The statement if it has been made already."""
         row = await self._store.fetch_one("provenance_of_job", {"job_id": job_id})
         return (
             None if row is None else SignedResult(_decode(str(row["envelope"])), str(row["salt"]))

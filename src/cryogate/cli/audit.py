@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cryogate.cli.audit_offline import register
+from cryogate.cli import audit_offline, audit_story
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, fields, note, say, show, table
 
@@ -82,4 +82,5 @@ def _row(item: dict[str, Any]) -> list[object]:
 command(group, "events", As.OPERATOR)(events)
 command(group, "checkpoint", As.OPERATOR)(checkpoint)
 command(group, "proof", As.OPERATOR)(proof)
-register(group)
+audit_offline.register(group)
+audit_story.register(group)

@@ -11,7 +11,9 @@ from starlette.responses import Response
 
 from cryogate.audit.errors import NotInLog
 from cryogate.audit.log import AuditLog
+from cryogate.audit.provenance import Provenances
 from cryogate.audit.tiles import Resource, TileServer, parse_tile_path
+from cryogate.audit.trace import Tracer
 from cryogate.domain.agents import Operator
 from cryogate.domain.errors import Malformed, NotFound, Unavailable
 from cryogate.ports.store import ReadStore
@@ -24,8 +26,10 @@ _LARGEST = 2**53
 class AuditRoutes:
     """Events, proofs, the signed head, and the log as C2SP tlog-tiles under ``/audit``."""
 
-    def __init__(self, log: AuditLog, store: ReadStore) -> None:
+    def __init__(self, log: AuditLog, store: ReadStore, provenances: Provenances) -> None:
         self._log = log
+        self._tracer = Tracer(store, log)
+        self._provenances = provenances
         self._tiles = TileServer(store, log.checkpoint)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -39,6 +43,8 @@ class AuditRoutes:
             Public("GET", "/audit/tile/{rest:path}", self.tile),
             ForOperators("GET", "/audit/events", auditors, self.events),
             ForOperators("GET", "/audit/events/{seq}/proof", auditors, self.proof),
+            ForOperators("GET", "/audit/trace", auditors, self.trace),
+            ForOperators("GET", "/audit/provenance/{job_id}", auditors, self.provenance),
             ForOperators("GET", "/audit/consistency", auditors, self.consistency),
         )
 
@@ -100,6 +106,26 @@ class AuditRoutes:
             "checkpoint": None if found.checkpoint is None else found.checkpoint.decode(),
         }
         return reply(answer)
+
+    async def trace(self, request: Request, operator: Operator) -> Response:
+        """The story of ``?job=``, ``?circuit=`` or ``?agent=`` in the order of the log, proved."""
+        params = query(request, "job", "circuit", "agent", "after")
+        after = whole_number(params, "after", 0, _LARGEST)
+        match sorted(params.keys() - {"after"}):
+            case ["job"]:
+                return reply(await self._tracer.job(params["job"]))
+            case ["circuit"]:
+                return reply(await self._tracer.circuit(params["circuit"]))
+            case ["agent"]:
+                return reply(await self._tracer.agent(params["agent"], after))
+        raise Malformed("malformed_query", "name one of job, circuit and agent")
+
+    async def provenance(self, request: Request, operator: Operator) -> Response:
+        """The statement about a result that has one; none is made for an auditor's question."""
+        signed = await self._provenances.made(request.path_params["job_id"])
+        if signed is None:
+            raise NotFound("no_statement", "nobody has read a result of this job yet")
+        return reply({"provenance": signed.envelope})
 
     async def consistency(self, request: Request, operator: Operator) -> Response:
         """That the log of ``?new=`` entries begins with the one of ``?old=``."""

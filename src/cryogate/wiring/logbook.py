@@ -63,7 +63,7 @@ def log_endpoints(
     """The log for auditors, and receipts and provenance for agents."""
     proofs = ProofRoutes(Receipts(ground.store, audit), provenances, road.jobs.job)
     road.agent_routes.attach(proofs.attach)
-    return (*AuditRoutes(audit, ground.store).endpoints(), *proofs.endpoints())
+    return (*AuditRoutes(audit, ground.store, provenances).endpoints(), *proofs.endpoints())
 
 
 def tell_auditors(state: Path, audit: AuditLog, provenances: Provenances) -> None:
