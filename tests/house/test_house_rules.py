@@ -89,3 +89,10 @@ def test_internal_links_in_docs_lead_somewhere() -> None:
         links = re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text("utf-8"))
         broken += [f"{page.name} → {link}" for link in links if not (page.parent / link).exists()]
     assert not broken
+
+
+def test_every_adr_has_a_number_of_its_own() -> None:
+    numbers = [page.name[:4] for page in (ROOT / "docs/adr").glob("*.md")]
+    assert len(numbers) == len(set(numbers))
+    for page in (ROOT / "docs/adr").glob("*.md"):
+        assert page.read_text("utf-8").startswith(f"# {int(page.name[:4])}. "), page.name
