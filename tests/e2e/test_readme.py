@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.live import CLI, ROOT, live
+from tests.support.live import ROOT, live
+from tests.support.up import CLI
 
 pytestmark = pytest.mark.slow
 README = (ROOT / "README.md").read_text("utf-8")

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.live import CLI, ROOT, Live, live
+from tests.support.live import ROOT, Live, live
+from tests.support.up import CLI
 
 CANARIES = ("an-api-key", "another-key", "a-new-key")
 

@@ -7,10 +7,7 @@ import json
 import os
 import re
 import shlex
-import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
+from tests.support.up import CLI, clean_env, up
 
 from cryogate.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[2]
-CLI = (sys.executable, "-m", "cryogate.cli.main")
 
 
 @dataclass(frozen=True)
@@ -36,8 +33,7 @@ class Live:
         return self.room / "state"
 
     def env(self) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("CRYOGATE_")}
-        return {**kept, "CRYOGATE_STATE_DIR": str(self.state)}
+        return clean_env(self.state)
 
     def run(self, *words: str, expect: int = 0) -> str:
         """A ``cryogate`` command, in this process; what it prints."""
@@ -82,23 +78,5 @@ class Live:
 def live(room: Path, *options: str) -> Iterator[Live]:
     """``cryogate up`` with ``options`` in ``room``, ended at the end."""
     made = Live(room)
-    with (
-        (room / "server.log").open("wb") as told,
-        subprocess.Popen(
-            [*CLI, "up", "--port", "0", *options],
-            env=made.env(),
-            cwd=room,
-            stdout=subprocess.DEVNULL,
-            stderr=told,
-        ) as server,
-    ):
-        try:
-            deadline = time.monotonic() + 60
-            while not (made.state / "server.json").exists():
-                assert server.poll() is None, (room / "server.log").read_text()
-                assert time.monotonic() < deadline, "the server took too long"
-                time.sleep(0.05)
-            yield made
-        finally:
-            server.send_signal(signal.SIGTERM)
-            assert server.wait(timeout=30) == 0
+    with up(made.state, room / "server.log", options, cwd=room):
+        yield made

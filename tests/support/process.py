@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-_START_S = 60.0
+from tests.support.up import up
 
 
 @dataclass(frozen=True)
@@ -46,42 +42,12 @@ def running(
     """A server on ``port``, or a free one, with its state under ``folder``.
 
     ``settings`` are names of settings with ``__`` for the dot: ``server__max_body_bytes=1024``.
-    It must end well when told to, so that every test also proves the shutdown.
     """
     state, output = folder / "state", folder / "output.txt"
-    env = {k: v for k, v in os.environ.items() if not k.startswith("CRYOGATE_")}
-    env |= {f"CRYOGATE_{k.replace('__', '_').upper()}": str(v) for k, v in settings.items()}
-    env["CRYOGATE_STATE_DIR"] = str(state)
-    command = [sys.executable, "-m", "cryogate.cli.main", "up", "--port", str(port)]
+    env = {f"CRYOGATE_{k.replace('__', '_').upper()}": str(v) for k, v in settings.items()}
+    options = ["--port", str(port)]
     if config is not None:
-        command += ["--config", str(config)]
-    with (
-        output.open("wb") as sink,
-        subprocess.Popen(command, env=env, stdout=sink, stderr=subprocess.STDOUT) as server,
-    ):
-        try:
-            yield ServerProcess(_await_url(server, state, output), state, server.pid, output)
-            assert server.poll() is None, f"the server ended by itself: {_tail(output)}"
-        finally:
-            server.send_signal(signal.SIGTERM)
-            try:
-                code = server.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                raise
-        assert code == 0, _tail(output)
-
-
-def _await_url(server: subprocess.Popen[bytes], state: Path, output: Path) -> str:
-    found: Mapping[str, str]
-    deadline = time.monotonic() + _START_S
-    while not (state / "server.json").exists():
-        assert server.poll() is None, f"the server did not start: {_tail(output)}"
-        assert time.monotonic() < deadline, f"the server took too long: {_tail(output)}"
-        time.sleep(0.05)
-    found = json.loads((state / "server.json").read_text())
-    return found["url"]
-
-
-def _tail(output: Path) -> str:
-    return output.read_text(errors="replace")[-2000:]
+        options += ["--config", str(config)]
+    with up(state, output, options, env=env) as server:
+        url: str = json.loads((state / "server.json").read_text())["url"]
+        yield ServerProcess(url, state, server.pid, output)

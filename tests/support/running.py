@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.support.up import up
 
 from cryogate.client import Client, Identity, Operator, read_credential
 
@@ -109,27 +106,12 @@ def running(
     entries = [*whole["entries"], *prices]
     book.write_text(json.dumps({**whole, "entries": entries}))
     config.write_text(f'[prices]\nbook = "{book}"\n{settings}')
-    env = {k: v for k, v in os.environ.items() if not k.startswith("CRYOGATE_")}
-    command = [
-        sys.executable, "-m", "cryogate.cli.main", "up", "--port", "0", "--config", str(config),
-    ]  # fmt: skip
-    with (
-        (folder / "server.log").open("wb") as log,
-        subprocess.Popen(
-            command, env={**env, "CRYOGATE_STATE_DIR": str(state)}, stdout=log, stderr=log
-        ) as server,
-    ):
-        made: Running | None = None
-        try:
-            deadline = time.monotonic() + 60
-            while not (state / "server.json").exists():
-                assert server.poll() is None, (folder / "server.log").read_text()
-                assert time.monotonic() < deadline, "the server took too long"
-                time.sleep(0.05)
+    made: Running | None = None
+    try:
+        with up(state, folder / "server.log", ["--config", str(config)]):
             made = Running(state)
             yield made
-        finally:
-            server.send_signal(signal.SIGTERM)
-            assert server.wait(timeout=30) == 0
-            if made is not None:
-                made.close()
+    finally:
+        # after the server has gone: some tests watch what its end does to what is open
+        if made is not None:
+            made.close()

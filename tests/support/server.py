@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from cryogate.client import Operator, read_credential
+from tests.support.up import up
 
-_START_S = 60
+from cryogate.client import Operator, read_credential
 
 
 class Server:
@@ -55,22 +50,10 @@ class Server:
 @contextmanager
 def server(state: Path, ca_file: Path | None = None, **settings: str) -> Iterator[Server]:
     """``SERVER_TLS_CERT="…"`` sets ``server.tls_cert``."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("CRYOGATE_")}
-    env |= {f"CRYOGATE_{name}": value for name, value in settings.items()}
-    command = [sys.executable, "-m", "cryogate.cli.main", "up", "--port", "0"]
-    log = state.with_suffix(".log")
-    with log.open("wb") as out, subprocess.Popen(
-        command, env={**env, "CRYOGATE_STATE_DIR": str(state)}, stdout=out, stderr=out
-    ) as process:  # fmt: skip
+    env = {f"CRYOGATE_{name}": value for name, value in settings.items()}
+    with up(state, state.with_suffix(".log"), env=env):
+        made = Server(state, ca_file)
         try:
-            deadline = time.monotonic() + _START_S
-            while not (state / "server.json").exists():
-                assert process.poll() is None, log.read_text()[-2000:]
-                assert time.monotonic() < deadline, log.read_text()[-2000:]
-                time.sleep(0.05)
-            made = Server(state, ca_file)
             yield made
-            made.operator.close()
         finally:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=30) == 0, log.read_text()[-2000:]
+            made.operator.close()
