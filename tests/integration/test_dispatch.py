@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.governance import World, hold_of, world
+from tests.support.postgres import PostgresServer
 
+from cryogate.broker.replicas import Replicas
 from cryogate.broker.revocation_view import FollowedRevocations
 from cryogate.circuits import (
     SECOND_OPINION_ENTRYPOINT,
@@ -22,10 +26,11 @@ from cryogate.circuits import (
 )
 from cryogate.credentials import EmbeddedLeases
 from cryogate.domain.events import Event
+from cryogate.gateway.breaker import BreakerState
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch import Dispatcher, DispatchLimits
 from cryogate.gateway.second_reading import SecondReader
-from cryogate.ports.provider import Backend, Provider, Submission
+from cryogate.ports.provider import Backend, Provider, ProviderError, Submission
 from cryogate.ports.store import Statement
 from cryogate.providers import LocalProvider
 from cryogate.testing.provider import FakeProvider
@@ -70,6 +75,9 @@ class Scene:
         provider: Provider | None = None,
         name: str = "r1",
         revocations: FollowedRevocations | None = None,
+        *,
+        heartbeats: bool = False,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> Dispatcher:
         provider = provider or self.vendor
         devices = {d.name: d for d in (*_LOCAL, *await provider.backends())}
@@ -89,6 +97,8 @@ class Scene:
             replica_id=name,
             limits=DispatchLimits(quiet_ms=0, drain_ms=0),
             told=self.told.append,
+            heartbeats=heartbeats,
+            sleep=sleep,
         )
         await made.start()
         self.open.append(made)
@@ -102,11 +112,18 @@ class Scene:
         return [event["action"] for event in await self.world.events()]
 
 
-@pytest.fixture
-async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+@pytest.fixture(params=["sqlite", "postgres"])
+async def scene(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Scene]:
     monkeypatch.setattr("tests.support.governance.SQL_DIR", _merged(tmp_path))
-    async with world(tmp_path) as made:
-        found = Scene(made)
+    async with AsyncExitStack() as stack:
+        dsn = None
+        if request.param == "postgres":
+            server: PostgresServer = request.getfixturevalue("postgres_server")
+            dsn = await server.create()
+            stack.push_async_callback(server.drop, dsn)
+        found = Scene(await stack.enter_async_context(world(tmp_path, dsn=dsn)))
         yield found
         for dispatcher in found.open:
             await dispatcher.close()
@@ -417,3 +434,105 @@ async def test_a_revocation_reaches_jobs_without_waiting_for_a_sweep(scene: Scen
     for job_id in ("j1", "j2"):
         assert (await scene.world.job_row(job_id))["state"] == "revoked"
     assert len(scene.vendor.submitted) == 1
+
+
+async def _killed(dispatcher: Dispatcher) -> None:
+    """As by SIGKILL: nothing is given back."""
+    for task in dispatcher._tasks.values():
+        task.cancel()
+    await asyncio.gather(*dispatcher._tasks.values(), return_exceptions=True)
+
+
+@pytest.mark.attack("P2")
+async def test_a_silent_replicas_jobs_are_taken_over_before_their_claims_end(scene: Scene) -> None:
+    """A fresh replica has a fresh id: only the missing heartbeat tells that the old one is dead."""
+    scene.vendor.auto = False
+    await scene.queue()
+    beats = [Replicas(scene.world.store, scene.world.clock, name, 2000) for name in ("r1", "r2")]
+    for beat in beats:
+        await beat.beat(0)
+    one = await scene.dispatcher(name="r1", heartbeats=True)
+    with scene.changes.watch("j1") as watch:
+        await one.turn()
+        assert await watch.changed(10)
+    await _killed(one)
+    two = await scene.dispatcher(name="r2", heartbeats=True)
+    await two.turn()
+    assert two._hands == {}  # it has told that it lives
+    scene.world.clock.advance(s=11)  # its claim lasts for another 49 s
+    await beats[1].beat(0)
+    await two.turn()
+    assert list(two._hands) == ["j1"]
+    scene.vendor.end("j1")
+    await two.settled()
+    assert (await scene.world.job_row())["state"] == "done"
+    assert len(scene.vendor.submitted) == 1
+
+
+@pytest.mark.attack("P2", "B2")
+async def test_a_silent_replica_may_still_be_sending(scene: Scene) -> None:
+    """Its job is looked for at once, and sent again only when no call of its can be under way."""
+    sent_ms: list[int] = []
+    sending = asyncio.Event()
+    intent_ms = scene.world.clock.now_ms()
+
+    async def slow(submission: Submission) -> None:
+        sent_ms.append(scene.world.clock.now_ms())
+        sending.set()
+        if len(sent_ms) == 1:
+            await asyncio.Event().wait()  # and the process dies in it
+
+    async def wait(seconds: float) -> None:
+        scene.world.clock.advance(ms=int(seconds * 1000) + 1)
+        await asyncio.sleep(0)
+
+    scene.vendor.before_submit = slow
+    await scene.queue()
+    one = await scene.dispatcher(name="r1", heartbeats=True)
+    await one.turn()
+    await asyncio.wait_for(sending.wait(), 20)
+    await _killed(one)
+    scene.world.clock.advance(s=11)
+    two = await scene.dispatcher(name="r2", heartbeats=True, sleep=wait)
+    await two.turn()
+    await two.settled()
+    await two.turn()
+    await two.settled()
+    assert (await scene.world.job_row())["state"] == "done"
+    assert len(sent_ms) == 2
+    assert sent_ms[1] - intent_ms >= DispatchLimits().claim_ms
+    assert scene.vendor.calls[1] == "find"
+
+
+async def test_a_provider_that_is_down_is_left_alone_and_tried_again(scene: Scene) -> None:
+    down = True
+
+    async def maybe(submission: Submission) -> None:
+        if down:
+            raise ProviderError("not now", sent=False, retryable=True)
+
+    scene.vendor.before_submit = maybe
+    for n in range(8):
+        await scene.queue(f"j{n}")
+    dispatcher = await scene.dispatcher()
+    while dispatcher.providers()[0].state is not BreakerState.OPEN:
+        await dispatcher.turn()
+        await dispatcher.settled()
+        scene.world.clock.advance(s=1)
+    assert dispatcher.degraded()
+    tried = len(scene.vendor.calls)
+    for _ in range(3):
+        await dispatcher.turn()
+        await dispatcher.settled()
+    assert len(scene.vendor.calls) == tried
+    down = False
+    scene.world.clock.advance(s=60)
+    await dispatcher.turn()
+    await dispatcher.settled()
+    assert len(scene.vendor.calls) == tried + 1  # half open: one job tries
+    scene.world.clock.advance(s=60)
+    await dispatcher.turn()
+    await dispatcher.settled()
+    assert not dispatcher.degraded()
+    for n in range(8):
+        assert (await scene.world.job_row(f"j{n}"))["state"] == "done"

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cryogate.cli.options import As, Settings, command
+from cryogate.cli.output import note
 from cryogate.cli.records import BASE, show_page
 
 
@@ -31,6 +32,10 @@ def list_(settings: Settings) -> None:
         ("name", "simulator", "status", "qubits", "max_shots", "features"),
         none="no backend is allowed here; an operator can: cryogate experiment set --backend",
     )
+    for found in page.get("providers", ()):
+        if isinstance(found, dict) and found.get("state") != "closed":
+            wait_s = found.get("retry_in_ms", 0) // 1000
+            note(f"{found.get('provider')} does not take jobs; tried again in {wait_s} s")
 
 
 command(group, "list", As.EITHER)(list_)

@@ -24,6 +24,7 @@ import msgspec
 from cryogate.domain.errors import CryogateError, Unavailable
 from cryogate.domain.events import Event
 from cryogate.domain.jobs import JobState
+from cryogate.gateway.breaker import Breakers, BreakerView
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch_batch import Batcher
 from cryogate.gateway.dispatch_desk import Desk, DispatchLimits, Hand, Lost, Stop, log
@@ -54,7 +55,8 @@ class Dispatcher:
     """Carries accepted jobs to their providers and to their end.
 
     ``replica_id`` names this replica in claims; a later process with the same id takes over the
-    claims of its dead predecessor at once.
+    claims of its dead predecessor at once. ``heartbeats``: replicas tell that they live, and one
+    that does not loses its claims.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Dispatcher:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         told: Callable[[Event], None] = lambda event: None,
         places: Places | None = None,
+        heartbeats: bool = False,
     ) -> None:
         self._limits = limits = limits or DispatchLimits()
         self._prefix = f"{replica_id}/"
@@ -94,6 +97,8 @@ class Dispatcher:
             wake_in=self._wake_in,
             told=told,
             places=Places() if places is None else places,
+            breakers=Breakers(clock.now_ms),
+            alone=not heartbeats,
         )
         self._hands: dict[str, Hand] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -160,6 +165,14 @@ class Dispatcher:
         while self._tasks:
             await asyncio.wait(set(self._tasks.values()))
 
+    def providers(self) -> tuple[BreakerView, ...]:
+        """Each provider, and whether it is sent jobs now."""
+        return tuple(self._desk.breakers.view(scheme) for scheme in self._desk.providers)
+
+    def degraded(self) -> bool:
+        """Whether some provider is not sent all its jobs."""
+        return self._desk.breakers.degraded()
+
     def poke(self) -> None:
         """Look for work now; cheap, and safe to call at any time."""
         self._wake.set()
@@ -221,6 +234,7 @@ class Dispatcher:
         now_ms, limits = self._desk.clock.now_ms(), self._limits
         sending = Counter(h.job.scheme for h in self._hands.values() if not h.at_vendor)
         busy = [scheme for scheme, count in sending.items() if count >= limits.per_scheme]
+        shut = self._desk.breakers.shut_out()
         room = [limits.per_scheme - n for n in sending.values() if n < limits.per_scheme]
         most = min([limits.batch, limits.in_hand - len(self._hands), limits.per_scheme, *room])
         self._full = bool(busy) or most < 1
@@ -228,7 +242,7 @@ class Dispatcher:
             return False
         if not await self._desk.store.fetch("dispatch_due", {"now_ms": now_ms}):
             return False
-        params: dict[str, SqlValue] = {"busy": _json(busy), "now_ms": now_ms}
+        params: dict[str, SqlValue] = {"busy": _json([*busy, *shut]), "now_ms": now_ms}
         rows = await self._claimed("dispatch_claim_queued", params, now_ms, most)
         await self._take(rows)
         return len(rows) == most
@@ -239,6 +253,16 @@ class Dispatcher:
             return
         params: dict[str, SqlValue] = {"expired_ms": now_ms - self._limits.claim_grace_ms}
         await self._take(await self._claimed("dispatch_claim_orphans", params, now_ms, most))
+
+    async def _free_the_dead(self, now_ms: int) -> None:
+        # A silent replica may still be in a call to a vendor: its fence is gone at once, and
+        # `_recover` waits for as long as such a call could last before anything is sent again.
+        params: dict[str, SqlValue] = {
+            "prefix": self._prefix,
+            "prefix_length": len(self._prefix),
+            "silent_ms": now_ms - self._limits.silent_ms,
+        }
+        await self._write("dispatch_free_dead", params)
 
     async def _claimed(
         self, name: str, params: dict[str, SqlValue], now_ms: int, most: int
@@ -349,6 +373,8 @@ class Dispatcher:
                 self._ask(job_id, _MARKS[REVOKE_MARK])
             self._newest, self._full_ms = newest, now_ms
         await expire_overdue(self._desk)
+        if not self._desk.alone:
+            await self._free_the_dead(now_ms)
         await self._claim_orphans(now_ms)
         in_use = {key_of(hand.job.lease_terms()) for hand in self._hands.values()}
         await self._desk.leases.tidy(in_use)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from cryogate.circuits import Program
 from cryogate.domain.events import Event
 from cryogate.domain.jobs import JobState
+from cryogate.gateway.breaker import Breakers
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch_batch import Batcher
 from cryogate.gateway.dispatch_job import Job
@@ -37,6 +38,7 @@ class DispatchLimits:
 
     claim_ms: int = 60_000
     claim_grace_ms: int = 5_000
+    silent_ms: int = 10_000
     renew_ms: int = 5_000
     sweep_ms: int = 2_000
     full_sweep_ms: int = 30_000
@@ -112,7 +114,10 @@ class Hand:
 
 @dataclass(slots=True, kw_only=True)
 class Desk:
-    """Shared by all jobs in hand. ``owner`` names this process in claims."""
+    """Shared by all jobs in hand. ``owner`` names this process in claims.
+
+    ``alone``: there is no other replica, so whoever claimed before is dead.
+    """
 
     store: Store
     clock: Clock
@@ -130,6 +135,8 @@ class Desk:
     wake_in: Callable[[int], None]
     told: Callable[[Event], None] = lambda event: None
     places: Places = field(default_factory=Places)
+    breakers: Breakers
+    alone: bool = True
     random: random.Random = field(default_factory=random.SystemRandom)
     programs: dict[str, Program] = field(default_factory=dict)
 

@@ -92,7 +92,7 @@ async def intend(desk: Desk, hand: Hand, provider: Provider) -> Submission | Non
         await end(desk, hand, Ending(stop.state, stop.failure), stop.actor)
         return None
     if stop is False:
-        await _postpone(desk, hand)
+        await postpone(desk, hand)
         return None
     text = await text_for(desk, hand, program)
     if text is None:
@@ -136,7 +136,7 @@ async def text_for(desk: Desk, hand: Hand, program: Program) -> bytes | None:
         return await desk.reader.text(program, device.dialect)
     except WorkerFailed as error:
         log.error("%s: no second opinion to be had: %s", hand.job.job_id, error)
-        await _postpone(desk, hand, _NO_WORKER)
+        await postpone(desk, hand, _NO_WORKER)
         return None
     except CircuitError as error:
         log.critical("%s: %s: %s", hand.job.job_id, device.dialect, error)
@@ -177,19 +177,29 @@ async def send(desk: Desk, hand: Hand, provider: Provider, submission: Submissio
     try:
         async with asyncio.timeout(limits.submit_timeout_ms / 1000):
             vendor_id = await provider.submit(submission, lease)
+        desk.breakers.answered(job.scheme)
         return receipt(vendor_id)
     except ProviderError as error:
         log.warning("%s: %s", job.job_id, error.detail)
+        _note(desk, job.scheme, unwell=error.retryable)
         if not error.sent:
             raise NotSent(printable(error.detail), retryable=error.retryable) from error
         retryable, reason = error.retryable, printable(error.detail)
     except Exception as error:
         log.warning("%s: the vendor call ended without an answer: %r", job.job_id, error)
+        _note(desk, job.scheme, unwell=True)
         retryable, reason = True, "no_answer"
     found = await locate(desk, hand, provider, desk.clock.now_ms())
     if found is None:
         raise NotSent(reason, retryable=retryable)
     return receipt(found)
+
+
+def _note(desk: Desk, scheme: str, *, unwell: bool) -> None:
+    if not unwell:
+        desk.breakers.answered(scheme)
+    elif desk.breakers.failed(scheme):
+        log.error("%s does not take jobs: it is left alone for a while", scheme)
 
 
 def receipt(vendor_id: object) -> str:
@@ -292,12 +302,17 @@ async def _refused(desk: Desk, hand: Hand) -> None:
     elif not row["open_experiments"]:
         stop = _CLOSED
     else:
-        await _postpone(desk, hand)
+        await postpone(desk, hand)
         return
     await end(desk, hand, Ending(stop.state, stop.failure))
 
 
-async def _postpone(desk: Desk, hand: Hand, attempt: int = 1) -> None:
+async def postpone(desk: Desk, hand: Hand, attempt: int = 1) -> None:
+    """Give a queued job back for a while.
+
+    Raises:
+        Lost: it is not ours any more.
+    """
     wait_ms = desk.retry_ms(attempt)
     until_ms = desk.clock.now_ms() + wait_ms
     statement = desk.fenced(hand.job, "dispatch_postpone", FENCE, until_ms=until_ms)

@@ -21,6 +21,7 @@ from cryogate.gateway.dispatch_send import (
     end,
     intend,
     not_sent,
+    postpone,
     program_of,
     receipt,
     requeue,
@@ -60,6 +61,9 @@ async def carry(desk: Desk, hand: Hand) -> None:
         return
     _heed_mark(hand)
     if job.state is JobState.QUEUED:
+        if not desk.breakers.admit(job.scheme):
+            await postpone(desk, hand)
+            return
         submission = await intend(desk, hand, provider)
         if submission is not None:
             await _submit(desk, hand, provider, submission)
@@ -134,7 +138,11 @@ async def _recover(desk: Desk, hand: Hand, provider: Provider) -> None:
     # the intent is so young that its process must have died since.
     longest_ms = desk.limits.submit_timeout_ms + desk.limits.quiet_ms
     recent = now_ms - job.updated_ms < longest_ms
-    found = await locate(desk, hand, provider, now_ms if recent else job.updated_ms)
+    before_ms = now_ms if recent else job.updated_ms
+    if not desk.alone:
+        # Another replica, silent but perhaps alive: no call of its outlasts the claim it began in.
+        before_ms = job.updated_ms + desk.limits.claim_ms
+    found = await locate(desk, hand, provider, before_ms)
     if found is not None:
         vendor_id = receipt(found)
         hand.arrive()

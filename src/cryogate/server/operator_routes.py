@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from cryogate.domain.agents import Operator
 from cryogate.domain.jobs import JobState
+from cryogate.gateway.breaker import BreakerView
 from cryogate.gateway.overview import Overview
 from cryogate.governance.experiments import ExperimentAdmin, ExperimentChange, NewExperiment
 from cryogate.ports.provider import Backend
@@ -33,11 +34,13 @@ class OperatorRoutes:
         overview: Overview,
         cancel: Callable[[str, str], Awaitable[None]],
         devices: Callable[[], Mapping[str, Backend]],
+        providers: Callable[[], Sequence[BreakerView]],
     ) -> None:
         self._experiments = experiments
         self._overview = overview
         self._cancel = cancel
         self._devices = devices
+        self._providers = providers
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Every endpoint with the roles that may call it; admins may call all."""
@@ -109,10 +112,10 @@ class OperatorRoutes:
         return reply(await self._overview.sessions(_limit(params), time_cursor(params)))
 
     async def list_backends(self, request: Request, operator: Operator) -> Response:
-        """Every backend of every provider."""
+        """Every backend of every provider, and which providers are sent jobs now."""
         query(request)
         items = [backend_view(device) for device in self._devices().values()]
-        return reply({"items": items, "next": None})
+        return reply({"items": items, "next": None, "providers": self._providers()})
 
 
 def _limit(params: dict[str, str]) -> int:

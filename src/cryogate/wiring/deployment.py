@@ -76,7 +76,11 @@ class Deployment:
             feeders=self.feeders,
             revocation_age_ms=self.identity.revocations.age_ms,
         )
-        self._ops = OpsRoutes({"database": self._probe_store, "log": self._probe_log}, __version__)
+        self._ops = OpsRoutes(
+            {"database": self._probe_store, "log": self._probe_log},
+            __version__,
+            {"providers": self.road.dispatcher.degraded},
+        )
         self.audit: AuditLog | None = None
         self.provenances: Provenances | None = None
         self._tasks: list[asyncio.Task[Any]] = []

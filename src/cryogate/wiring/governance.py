@@ -80,6 +80,7 @@ class Governance:
             overview=Overview(store),
             cancel=dispatcher.cancel,
             devices=lambda: ground.devices,
+            providers=dispatcher.providers,
         )
         promotions = Promotions(store, clock, self.approvals, self.book, lambda: ground.devices)
         money = BudgetRoutes(

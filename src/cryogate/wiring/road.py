@@ -89,6 +89,7 @@ class Road:
             revocations=revocations,
             changes=changes,
             places=places,
+            heartbeats=_shared(config.store_url) > 1,
             devices=lambda: ground.devices,
             reader=SecondReader(
                 GuardedPool(SECOND_OPINION_ENTRYPOINT, limits=_READER, request_timeout_s=60.0)

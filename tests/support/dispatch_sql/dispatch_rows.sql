@@ -6,7 +6,7 @@ WHERE job_id = :job_id
 
 -- name: dispatch_test_revoke
 INSERT INTO revocations (kind, subject, until_ms, reason, revoked_by, created_ms)
-VALUES (:kind, :subject, :now_ms + 1000000000, 'r', 'operator:admin', :now_ms)
+VALUES (:kind, :subject, CAST(:now_ms AS BIGINT) + 1000000000, 'r', 'operator:admin', :now_ms)
 
 -- name: dispatch_test_steal
 UPDATE jobs SET claim_fence = claim_fence + 1, claimed_by = 'another' WHERE job_id = :job_id

@@ -67,6 +67,16 @@ UPDATE jobs SET claim_until_ms = 0
 WHERE state IN ('queued', 'dispatching', 'running')
   AND substr(claimed_by, 1, CAST(CAST(:prefix_length AS BIGINT) AS INTEGER)) = :prefix AND claimed_by <> :owner
 
+-- name: dispatch_free_dead
+-- Claims of other replicas that have not told for a while that they live, or that nobody knows.
+UPDATE jobs SET claim_until_ms = 0
+WHERE state IN ('queued', 'dispatching', 'running') AND claim_until_ms > 0
+  AND substr(claimed_by, 1, CAST(CAST(:prefix_length AS BIGINT) AS INTEGER)) <> :prefix
+  AND NOT EXISTS (
+    SELECT 1 FROM replicas r
+    WHERE r.replica_id || '/' = substr(jobs.claimed_by, 1, length(r.replica_id) + 1)
+      AND r.seen_ms > :silent_ms)
+
 -- name: dispatch_program
 SELECT program FROM jobs WHERE job_id = :job_id
 
