@@ -1,0 +1,24 @@
+"""Killing sender and receiver, 503s and a silent network: no entry is lost on the way to a SIEM.
+
+The full count is measured by ``python -m bench.sinks``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.http_receivers import HTTP_RECEIVERS
+from tests.support.receivers import RECEIVERS
+from tests.support.sink_trial import Trial
+
+KINDS = {**RECEIVERS, **HTTP_RECEIVERS}
+
+
+@pytest.mark.slow
+@pytest.mark.attack("L3")
+@pytest.mark.parametrize("kind", ["relp", "syslog", "otlp"])
+async def test_nothing_is_lost_on_the_way(kind: str, tmp_path: Path) -> None:
+    seen = await Trial(KINDS[kind](tmp_path), tmp_path, 1500, 20).run(kills=1, cut_s=0.3)
+    assert seen.lost == 0
+    assert seen.sender_kills + seen.receiver_kills >= 1

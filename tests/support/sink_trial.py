@@ -1,0 +1,158 @@
+"""Everything that can happen to a sink, one after the other, and what is missing in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.support.http_receivers import HttpReceiver
+from tests.support.receivers import Receiver
+from tests.support.sinks import world
+
+
+@dataclass
+class Outcome:
+    """What a trial saw. ``lost`` is what the receiver never got."""
+
+    events: int
+    lost: int
+    repeated: int
+    sender_kills: int
+    receiver_kills: int
+    bursts: int
+    partitions: int
+
+
+class Network:
+    """Between a sink and its receiver; `cut` lets nothing through and says nothing."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._open = asyncio.Event()
+        self._open.set()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def start(self) -> int:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        try:
+            await self._open.wait()
+            there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        except OSError:
+            writer.close()
+            return
+        self._writers.append(back)
+        await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+
+    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                await self._open.wait()
+                target.write(data)
+                await target.drain()
+        except OSError:
+            pass
+        finally:
+            target.close()
+
+    def cut(self) -> None:
+        self._open.clear()
+
+    def heal(self) -> None:
+        """What was under way is lost."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+        self._open.set()
+
+    def close(self) -> None:
+        self.heal()
+        self._server.close()
+
+
+class Trial:
+    """``kills`` of the sending process and of the receiver each, a burst of 503, a partition."""
+
+    def __init__(self, receiver: Receiver, directory: Path, count: int, batch: int) -> None:
+        self.receiver, self.directory, self.count, self.batch = receiver, directory, count, batch
+        self.url = ""
+        self.child: asyncio.subprocess.Process | None = None
+
+    async def run(self, kills: int = 5, cut_s: float = 1.0) -> Outcome:
+        async with world(self.directory, self.count):
+            pass  # the log is there now; the sender opens it by itself
+        await self.receiver.start()
+        self.url, network = self.receiver.url, None
+        if port := urlsplit(self.url).port:
+            network = Network(port)
+            self.url = self.url.replace(f":{port}", f":{await network.start()}")
+        seen = Outcome(self.count, 0, 0, 0, 0, 0, 0)
+        step = self.count // (2 * kills + 4)
+        try:
+            await self.send()
+            for n in range(kills):
+                seen.sender_kills += await self.reached((2 * n + 1) * step)
+                await self.stop()
+                await self.send()
+                seen.receiver_kills += await self.reached((2 * n + 2) * step)
+                await self.receiver.kill()
+                await self.receiver.start()
+            if isinstance(self.receiver, HttpReceiver):
+                seen.bursts += await self.reached((2 * kills + 1) * step)
+                self.receiver.burst = 5
+            if network is not None:
+                seen.partitions += await self.reached((2 * kills + 2) * step)
+                network.cut()
+                await asyncio.sleep(cut_s)
+                network.heal()
+            await self.finished()
+        finally:
+            await self.stop()
+            await self.receiver.kill()
+            if network is not None:
+                network.close()
+        found = self.receiver.seqs()
+        seen.lost = len(set(range(self.count)) - set(found))
+        seen.repeated = len(found) - len(set(found))
+        return seen
+
+    async def send(self) -> None:
+        self.child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.support.sink_child", str(self.directory), self.url,
+            json.dumps(self.receiver.more), str(self.batch), stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+
+    async def stop(self) -> None:
+        """Signal 9."""
+        if self.child is not None and self.child.returncode is None:
+            self.child.kill()
+            await self.child.wait()
+
+    async def reached(self, count: int) -> int:
+        """1 once the receiver has ``count``, if there is more to come."""
+        async with asyncio.timeout(120):
+            while (found := len(set(self.receiver.seqs()))) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        return int(found < self.count)
+
+    async def finished(self) -> None:
+        """Until the sender says so, and a receiver without acknowledgements has written it."""
+        assert self.child is not None
+        assert self.child.stdout is not None
+        async with asyncio.timeout(240):
+            assert await self.child.stdout.readline() == b"done\n"
+        last = -1
+        for _ in range(200):
+            found = self.receiver.seqs()
+            if len(set(found)) == self.count or (len(found) == last and last > 0):
+                return
+            last = len(found)
+            await asyncio.sleep(0.5)
