@@ -348,3 +348,21 @@ def test_changed_evidence_is_found(
             archive.writestr(name, content)
     report = cli(server, "audit", "check", str(changed), "--vkey", keys[0], code=4)
     assert report["findings"]
+
+
+def test_a_witness_cosigns_a_running_server_and_its_head_counts(
+    server: Running, done: tuple[Agent, str], tmp_path: Path
+) -> None:
+    watch = ("audit", "watch", server.url + "/audit", "--vkey", str(server.state / "log.vkey"),
+             "--name", "witness.example/w1", "--dir", str(tmp_path / "w"), "--once")  # fmt: skip
+    first = cli(server, *watch)
+    assert first["before"] == 0
+    assert first["size"] > 0
+    assert cli(server, *watch)["before"] == first["size"]
+    head = (tmp_path / "w/head").read_bytes()
+    for key in parse_vkeys((tmp_path / "w/witness.vkey").read_text()):
+        assert open_checkpoint(head, [key]).size >= first["size"]
+    report = cli(
+        server, "audit", "verify", server.url + "/audit", "--head", str(tmp_path / "w/head")
+    )
+    assert report["ok"] is True

@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Callable
 
 from cryogate.audit.checkpoint import peek_checkpoint
-from cryogate.audit.errors import NoteRefused
+from cryogate.audit.errors import LogIntegrityError, NoteRefused
 from cryogate.audit.merkle import HASH_BYTES
-from cryogate.audit.nodes import ROW_LEVELS, TILE_WIDTH
+from cryogate.audit.nodes import ROW_LEVELS, TILE_WIDTH, TreeReader
 from cryogate.audit.sources import FoundEntry, LogSource, entry_from_bytes
 from cryogate.audit.tiles import TilePath, decode_bundle
 
@@ -77,6 +77,10 @@ class RemoteSource(LogSource):
         """Tiles have no room for any."""
         return 0
 
+    async def hashes(self, row: int, index: int) -> bytes:
+        """A tile of hashes as it is served, as wide as the served head has it."""
+        return await self._tile(row, index) or b""
+
     async def _tile(self, row: int | None, index: int) -> bytes | None:
         width = (await self.size() >> (ROW_LEVELS * (row or 0))) - index * TILE_WIDTH
         if width <= 0:
@@ -92,3 +96,20 @@ class RemoteSource(LogSource):
 
     async def _fetch(self, path: str) -> bytes | None:
         return await asyncio.to_thread(self._get, path)
+
+
+class ServedTree(TreeReader):
+    """Proofs from a log's served hash tiles, which are public. They are verified like any other."""
+
+    def __init__(self, source: RemoteSource) -> None:
+        self._source = source
+        self._full = {}
+
+    async def hashes(self, row: int, first: int, count: int) -> tuple[bytes, ...]:
+        """See `TreeReader.hashes`; all within one tile."""
+        index, offset = divmod(first, TILE_WIDTH)
+        content = await self._source.hashes(row, index)
+        wanted = content[offset * HASH_BYTES : (offset + count) * HASH_BYTES]
+        if len(wanted) != count * HASH_BYTES:
+            raise LogIntegrityError(f"the served log lacks hashes of row {row} in tile {index}")
+        return tuple(wanted[i : i + HASH_BYTES] for i in range(0, len(wanted), HASH_BYTES))

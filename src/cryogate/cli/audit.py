@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cryogate.cli import audit_offline, audit_story
+from cryogate.cli import audit_offline, audit_story, audit_watch
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, fields, note, say, show, table
 
@@ -84,3 +84,4 @@ command(group, "checkpoint", As.OPERATOR)(checkpoint)
 command(group, "proof", As.OPERATOR)(proof)
 audit_offline.register(group)
 audit_story.register(group)
+audit_watch.register(group)

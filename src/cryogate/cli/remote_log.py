@@ -33,7 +33,7 @@ def served(settings: Settings, url: str) -> Generator[Get]:
         with _from_server(settings) as get:
             yield get
         return
-    with _from_mirror(base) as get:
+    with mirror(base) as get:
         yield get
 
 
@@ -58,7 +58,8 @@ def _from_server(settings: Settings) -> Generator[Get]:
 
 
 @contextmanager
-def _from_mirror(base: str) -> Generator[Get]:
+def mirror(base: str) -> Generator[Get]:
+    """What fetches a path under ``base``, as anybody may."""
     import httpx
 
     host = urlsplit(base).hostname
