@@ -306,6 +306,7 @@ class AuditLog:
         numbering = json.dumps(numbered, separators=(",", ":"))
         values: dict[str, SqlValue] = {"rows": numbering, "first_seq": first}
         statements.insert(0, Statement("log_sequence", values, len(rows), "log_turn"))
+        statements.insert(0, Statement("log_order", {}, guard="log_turn"))
         # Unknown until the commit has been seen to succeed: whatever happens in between, a
         # cancelled wait included, the log is read anew.
         self._tree = None

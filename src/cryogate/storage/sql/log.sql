@@ -21,6 +21,14 @@ FROM (SELECT (value ->> 0)::bigint AS event_id, :first_seq::bigint + place - 1 A
       FROM jsonb_array_elements(:rows::text::jsonb) WITH ORDINALITY AS e (value, place)) AS r
 WHERE events.event_id = r.event_id AND events.seq IS NULL
 
+-- One sequencer at a time: the second waits here instead of doing all the work to lose it. What keeps
+-- the log from contradicting itself are the guards and unique numbers, not this. SQLite has one writer.
+-- name: log_order [postgres]
+SELECT 1 AS held FROM pg_advisory_xact_lock(726577)
+
+-- name: log_order [sqlite]
+SELECT 1 AS held
+
 -- name: log_add_node
 INSERT INTO log_nodes (level, position, hash) VALUES (:level, :position, :hash)
 
