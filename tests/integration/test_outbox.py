@@ -14,6 +14,7 @@ from tests.support.governance import OWNER, World, hold_of, terms_of, world
 
 from cryogate.audit.heads import FileHeadStore
 from cryogate.audit.log import AuditLog
+from cryogate.domain.events import Event, Outcome
 from cryogate.governance.messages import MAX_QUOTE, quoted
 from cryogate.governance.outbox import LEASE_MS, MAX_ATTEMPTS, Outbox
 from cryogate.governance.prompting import Prompter, Prompts
@@ -258,3 +259,36 @@ def test_quotes_are_short_and_stable() -> None:
     assert quoted("10.5 shots, v1.2: ok") == "10.5 shots, v1.2: ok"
     assert quoted("see www.evil.com/x") == "see www[.]evil[.]com/x"
     assert quoted("zero\u200bwidth \ufeff") == "zero\ufffdwidth \ufffd"
+
+
+class HeardOf(Heard):
+    """As an experiment's webhook."""
+
+    experiment = "e1"
+
+
+async def test_an_experiments_webhook_hears_of_its_jobs_and_of_nothing_else(
+    dsn: str | None, tmp_path: Path
+) -> None:
+    hook, mine, others = Heard("hook"), HeardOf("jobs:e1"), HeardOf("jobs:e2")
+    others.experiment = "e2"
+    mine.fail = 1
+    async with told(tmp_path, hook, mine, others, dsn=dsn) as t:
+        event = Event(
+            timestamp_ms=t.w.clock.now_ms(), action="job.done", outcome=Outcome.SUCCESS,
+            experiment_id="e1", agent_id="a1", job_id="job_x", cost_actual_cents=7, currency="USD",
+            decision_reasons=("what a vendor wrote",),
+        )  # fmt: skip
+        await t.w.store.commit(UnitOfWork((), (event,)))
+        await t.w.park(hold_of())
+        await t.settle()
+        t.w.clock.advance(ms=HOUR)
+        await t.settle()
+        assert hook.kinds == ["approval.requested"]
+        assert mine.kinds == ["job.done"]
+        assert mine.tries == [mine.messages[0].message_id] * 2
+        assert others.kinds == []
+        assert mine.messages[0].data == {
+            "event": "job.done", "job_id": "job_x", "experiment_id": "e1", "agent_id": "a1",
+            "cost_actual_cents": 7, "currency": "USD",
+        }  # fmt: skip

@@ -205,6 +205,7 @@ class Notify(Section, frozen=True, kw_only=True):
     escalate_s: Annotated[int, msgspec.Meta(ge=60, le=30 * 86_400)] = 12 * 3600
     webhook_url: str = ""
     webhook_secret_file: str = ""
+    job_webhooks: tuple[str, ...] = ()
     smtp_host: str = ""
     smtp_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 587
     smtp_security: Literal["starttls", "tls", "insecure_clear"] = "starttls"

@@ -33,7 +33,7 @@ from cryogate.governance.messages import (
     quoted,
 )
 from cryogate.governance.rows import maybe_text, number, text
-from cryogate.ports.channels import ASKS, URGENT, Channel, Message, NotSent
+from cryogate.ports.channels import ASKS, JOB_ENDS, URGENT, Channel, Message, NotSent
 from cryogate.ports.clock import Clock
 from cryogate.ports.store import GuardFailed, ReadStore, Row, SqlValue, Statement, Store, UnitOfWork
 
@@ -44,6 +44,9 @@ LEASE_MS = 60_000
 KEEP_MS = 30 * 24 * 3600 * 1000
 _FIRST_WAIT_MS, _LONGEST_WAIT_MS = 5_000, 3_600_000
 _QUIET_MS = _PRUNE_MS = 3_600_000
+_JOB_FACTS = (
+    "job_id", "experiment_id", "agent_id", "qpu", "shots", "cost_actual_cents", "currency",
+)  # fmt: skip
 _BATCH, _AT_ONCE, _SPAN = 100, 20, 5_000
 
 
@@ -59,6 +62,7 @@ class Outbox:
         if len(self._channels) != len(channels):
             raise ValueError("two channels have one name")
         self._console = console
+        self._jobs = int(any(channel.experiment for channel in channels))
         self._prune_ms = 0
 
     async def run(self, interval_s: float = 1.0) -> None:
@@ -93,7 +97,9 @@ class Outbox:
         past = min(number(end, "size"), first + _SPAN)
         if past <= first:
             return False
-        rows = await self._store.fetch("events_to_tell", {"first": first, "past": past})
+        rows = await self._store.fetch(
+            "events_to_tell", {"first": first, "past": past, "jobs": self._jobs}
+        )
         if len(rows) > _BATCH:
             rows = rows[:_BATCH]
             past = number(rows[-1], "seq") + 1
@@ -120,7 +126,7 @@ class Outbox:
         return [
             Statement("outbox_add", {**entry, "channel": name}, rows=None)
             for name, channel in self._channels.items()
-            if channel.wants(kind)
+            if _concerns(channel, kind, event)
         ]
 
     # -- (2) to (4) ------------------------------------------------------------------------
@@ -194,6 +200,11 @@ class Outbox:
         message_id = f"msg-{row['message_id']}"
         created_ms = number(row, "created_ms")
         urgent = kind in URGENT
+        if kind in JOB_ENDS:
+            return Message(
+                message_id, kind, about, f"Job {about}: {kind.removeprefix('job.')}",
+                (), "", "", created_ms, attempt, urgent, _job_data(event),
+            )  # fmt: skip
         if not kind.startswith("approval."):
             return Message(
                 message_id, kind, about, quoted(f"{kind} {about}".strip()), event_facts(event), "",
@@ -224,6 +235,18 @@ class Outbox:
         await self._store.commit(UnitOfWork(statements))
 
 
+def _concerns(channel: Channel, kind: str, event: Mapping[str, Any]) -> bool:
+    if kind in JOB_ENDS:
+        return bool(channel.experiment) and channel.experiment == event.get("experiment_id")
+    return not channel.experiment and channel.wants(kind)
+
+
+def _job_data(event: Mapping[str, Any]) -> dict[str, object]:
+    """What a program is told of a job that is over: ids and numbers, and nothing a vendor wrote."""
+    told = {name: event.get(name) for name in _JOB_FACTS}
+    return {"event": event["action"], **{n: v for n, v in told.items() if v is not None}}
+
+
 def _sorted(event: Mapping[str, Any]) -> tuple[str, str, int]:
     """Kind of message, what it is about, and for how long the same is not said again.
 
@@ -231,6 +254,8 @@ def _sorted(event: Mapping[str, Any]) -> tuple[str, str, int]:
     of a minor one only where programs listen.
     """
     kind = str(event["action"])
+    if kind in JOB_ENDS:
+        return kind, str(event.get("job_id") or ""), 0
     if kind != "alert.raised":
         return kind, str(event.get("approval_id") or ""), 0
     reasons = [str(reason) for reason in event.get("decision_reasons") or ()]

@@ -38,9 +38,11 @@ class WebhookChannel(Channel):
         send: Send,
         now_ms: Callable[[], int],
         name: str = "webhook",
+        experiment: str = "",
     ) -> None:
         self._url, self._send_request, self._now_ms, self._name = url, send, now_ms, name
         self._secret = secret_bytes(secret)
+        self.experiment = experiment
 
     @property
     def name(self) -> str:

@@ -18,6 +18,8 @@ FOR_PEOPLE = frozenset(
         "message.undeliverable",
     }
 )
+# What an experiment's own webhook hears, and no other channel does.
+JOB_ENDS = frozenset({"job.done", "job.failed", "job.cancelled", "job.expired", "job.revoked"})
 URGENT = frozenset({"approval.escalated", "message.undeliverable"})
 ASKS = frozenset({"approval.requested", "approval.reminded", "approval.escalated"})
 
@@ -49,7 +51,12 @@ class Message:
 
 
 class Channel(ABC):
-    """Adapters implement `_send` and may raise anything; callers use `send`."""
+    """Adapters implement `_send` and may raise anything; callers use `send`.
+
+    With an ``experiment`` a channel hears of the ends of its jobs, and of nothing else.
+    """
+
+    experiment: str = ""
 
     @property
     @abstractmethod

@@ -24,7 +24,11 @@ class Telling:
         notify = ground.config.notify
         self.devices = _devices(ground, notify, desk)
         try:
-            channels: list[Channel] = [*_webhook(ground, notify), *_mail(notify)]
+            channels: list[Channel] = [
+                *_webhook(ground, notify),
+                *_job_webhooks(ground, notify),
+                *_mail(notify),
+            ]
         except ValueError as error:
             raise ConfigError(f"notify: {error}") from error
         if self.devices is not None:
@@ -47,6 +51,27 @@ def _webhook(ground: Ground, notify: Notify) -> list[Channel]:
             now_ms=ground.clock.now_ms,
         )
     ]
+
+
+def _job_webhooks(ground: Ground, notify: Notify) -> list[Channel]:
+    """Each with a secret of its own: whoever hears of one experiment cannot speak for another."""
+    made = list[Channel]()
+    for entry in notify.job_webhooks:
+        words = entry.split()
+        if len(words) != 3:
+            raise ConfigError("notify.job_webhooks: each is EXPERIMENT URL SECRET_FILE")
+        experiment, url, secret_file = words
+        made.append(
+            WebhookChannel(
+                url=ground.fetcher.check(url),
+                secret=read_secret("notify.job_webhooks", secret_file),
+                send=ground.fetcher.send,
+                now_ms=ground.clock.now_ms,
+                name=f"jobs:{experiment}",
+                experiment=experiment,
+            )
+        )
+    return made
 
 
 def _mail(notify: Notify) -> list[Channel]:

@@ -19,7 +19,9 @@ SELECT COALESCE(MAX(seq) + 1, 0) AS size FROM events
 -- name: events_to_tell
 SELECT seq, body FROM events
 WHERE seq >= :first AND seq < :past
-  AND (action LIKE 'approval.%' OR action LIKE 'alert.%' OR action LIKE 'message.%')
+  AND (action LIKE 'approval.%' OR action LIKE 'alert.%' OR action LIKE 'message.%'
+       OR (CAST(:jobs AS BIGINT) = 1
+           AND action IN ('job.done', 'job.failed', 'job.cancelled', 'job.expired', 'job.revoked')))
 ORDER BY seq
 
 -- name: outbox_add
