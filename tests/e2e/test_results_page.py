@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from tests.support.live import ROOT, Live, live
 
@@ -29,3 +31,12 @@ def test_the_page_about_results_does_what_it_says(server: Live) -> None:
         assert "withheld: " in text
         assert "all but the 1 most frequent outcomes" in text
     assert "<ZZZ> = " in read
+
+
+def test_the_page_about_dispatch_does_what_it_says(server: Live) -> None:
+    told = dict(server.page(DOCS / "dispatch.md"))
+    assert "local:aer" in told["cryogate backend list"]
+    assert "does not take jobs" not in told["cryogate backend list"]
+    url = json.loads((server.state / "server.json").read_text())["url"]
+    with httpx.Client(base_url=url, trust_env=False) as http:
+        assert http.get("/readyz").json() == {"status": "ok", "failing": [], "degraded": []}

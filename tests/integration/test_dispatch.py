@@ -30,7 +30,15 @@ from cryogate.gateway.breaker import BreakerState
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch import Dispatcher, DispatchLimits
 from cryogate.gateway.second_reading import SecondReader
-from cryogate.ports.provider import Backend, Provider, ProviderError, Submission
+from cryogate.ports.credentials import Lease
+from cryogate.ports.provider import (
+    Backend,
+    Provider,
+    ProviderError,
+    Submission,
+    VendorState,
+    VendorStatus,
+)
 from cryogate.ports.store import Statement
 from cryogate.providers import LocalProvider
 from cryogate.testing.provider import FakeProvider
@@ -394,6 +402,42 @@ async def test_a_waiting_job_is_cancelled_and_its_hold_released(scene: Scene) ->
     row = await scene.world.job_row()
     assert (row["state"], row["hold"]) == ("cancelled", "released")
     assert scene.vendor.calls == []
+
+
+class Deaf(FakeProvider):
+    """Loses the first request to cancel, and takes note of the next one without acting on it."""
+
+    async def wait(self, vendor_id: str, lease: Lease) -> VendorStatus | None:
+        return None
+
+    async def cancel(self, vendor_id: str, lease: Lease) -> None:
+        self.cancelled.append(vendor_id)
+        if len(self.cancelled) == 1:
+            raise ProviderError("no answer", sent=True, retryable=True)
+        if len(self.cancelled) == 3:
+            self.end(vendor_id.removeprefix("fake-"), VendorState.CANCELLED)
+
+
+async def test_a_cancel_is_asked_until_the_vendor_confirms_it(scene: Scene) -> None:
+    states: list[object] = []
+
+    async def wait(seconds: float) -> None:
+        scene.world.clock.advance(ms=int(seconds * 1000) + 1)
+        states.append((await scene.world.job_row())["state"])
+
+    vendor = Deaf(auto=False)
+    await scene.queue()
+    dispatcher = await scene.dispatcher(vendor, sleep=wait)
+    with scene.changes.watch("j1") as watch:
+        await dispatcher.turn()
+        assert await watch.changed(10)
+    await dispatcher.cancel("j1", "a1")
+    await dispatcher.settled()
+    assert len(vendor.cancelled) == 3
+    assert set(states) == {"running"}  # nothing is called cancelled before the vendor says so
+    row = await scene.world.job_row()
+    assert (row["state"], row["failure"], row["hold"]) == ("cancelled", "cancelled", "settled")
+    assert (await scene.world.books.check()).balanced
 
 
 async def test_a_parked_job_expires_with_its_approval(scene: Scene) -> None:
