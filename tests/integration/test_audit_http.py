@@ -366,3 +366,11 @@ def test_a_witness_cosigns_a_running_server_and_its_head_counts(
         server, "audit", "verify", server.url + "/audit", "--head", str(tmp_path / "w/head")
     )
     assert report["ok"] is True
+    log = (server.state / "log.vkey").read_text().splitlines()
+    witnesses = (tmp_path / "w/witness.vkey").read_text().splitlines()
+    lines = [*(f"log {key}" for key in log), f"witness w1 {witnesses[0]}", "quorum w1", ""]
+    (tmp_path / "policy").write_text("\n".join(lines))
+    asked = ("audit", "verify", server.url + "/audit", "--policy", str(tmp_path / "policy"))
+    assert cli(server, *asked, "--head", str(tmp_path / "w/head"))["ok"] is True
+    report = cli(server, *asked, code=4)
+    assert [finding["kind"] for finding in report["findings"]] == ["no_quorum"]

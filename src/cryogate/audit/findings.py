@@ -13,6 +13,7 @@ class FindingKind(StrEnum):
 
     NO_TRUST = "no_trust"
     NO_CHECKPOINT = "no_checkpoint"
+    NO_QUORUM = "no_quorum"
     SIGNATURE = "forged_checkpoint"
     FORK = "fork"
     ROOT = "root_mismatch"

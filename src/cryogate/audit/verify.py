@@ -26,6 +26,7 @@ from cryogate.audit.merkle import EMPTY_ROOT
 from cryogate.audit.nodes import TILE_WIDTH
 from cryogate.audit.note import NoteVerifier
 from cryogate.audit.sources import LogSource
+from cryogate.audit.tlog_policy import Policy
 
 NEWEST = "the log's checkpoint"
 _MAX_UNSIGNED = 1 << 20
@@ -60,12 +61,14 @@ async def verify_log(
     *,
     kept: Mapping[str, bytes] | None = None,
     origin: str | None = None,
+    policy: Policy | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Verify everything in ``source``.
 
     ``anchors`` are the trusted keys, ``kept`` signed heads from elsewhere by a name for messages,
     ``origin`` the log's expected name (default: the name of the first anchor).
+    With a ``policy`` one of the heads must be cosigned as it demands.
 
     Raises:
         StoreUnavailable: the database did not answer.
@@ -75,7 +78,7 @@ async def verify_log(
     if not anchors:
         findings.add(FindingKind.NO_TRUST, "no trusted key was given, so nothing can be believed")
         return VerifyReport(False, 0, None, findings.listed(), 0, 0)
-    verification = _Verification(source, anchors, origin or anchors[0].name, findings)
+    verification = _Verification(source, anchors, origin or anchors[0].name, findings, policy)
     return await verification.run(kept or {}, progress)
 
 
@@ -86,11 +89,14 @@ class _Verification:
         anchors: Sequence[NoteVerifier],
         origin: str,
         findings: Findings,
+        policy: Policy | None,
     ) -> None:
         self._source = source
         self._anchors = anchors
         self._origin = origin
         self._findings = findings
+        self._policy = policy
+        self._unmet = "no signed head is at hand"
         self._claims: dict[int, list[_Claim]] = {}
         self._claimed = 0
         self._compared = 0
@@ -132,6 +138,8 @@ class _Verification:
                 size,
                 claimed - 1,
             )
+        if self._policy is not None:
+            self._findings.add(FindingKind.NO_QUORUM, self._unmet)
         # Nothing found and every claim compared: either alone would let a gap of ours pass.
         clean = self._findings.empty and 0 < self._claimed == self._compared
         return VerifyReport(
@@ -166,6 +174,12 @@ class _Verification:
                 FindingKind.SIGNATURE, f"{source} is signed for the size {checkpoint.size}", stated
             )
             return
+        if self._policy is not None:
+            try:
+                self._policy.open(note)
+                self._policy = None  # met: nothing more is demanded
+            except NoteRefused as error:
+                self._unmet = str(error)
         beside = self._claims.setdefault(checkpoint.size, [])
         if beside and beside[0].checkpoint.root != checkpoint.root:
             self._findings.add(

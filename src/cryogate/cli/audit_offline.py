@@ -14,6 +14,7 @@ from cryogate.cli.progress import counting
 from cryogate.cli.remote_log import is_url
 
 if TYPE_CHECKING:
+    from cryogate.audit.tlog_policy import Policy
     from cryogate.audit.verify import VerifyReport
     from cryogate.cli.local_log import Trust
     from cryogate.config import Config
@@ -26,12 +27,14 @@ _KEY_HELP = "Trusted key (name+id+key) or a file with it, from elsewhere than th
 @click.argument("place", required=False)
 @click.option("--vkey", "keys", multiple=True, metavar="KEY", help=_KEY_HELP)
 @click.option("--head", "heads", multiple=True, type=_PATH, help="A signed head kept elsewhere.")
+@click.option("--policy", "policy_file", type=_PATH, help="Logs and a quorum (C2SP tlog-policy).")
 @click.option("--config", "config_path", type=_PATH, help="The server's TOML file.")
 def verify(
     settings: Settings,
     place: str | None,
     keys: tuple[str, ...],
     heads: tuple[Path, ...],
+    policy_file: Path | None,
     config_path: Path | None,
 ) -> None:
     """Verify the whole log: of the state directory, or at PLACE, a directory or a URL.
@@ -45,12 +48,18 @@ def verify(
     from cryogate.cli.failure import UNVERIFIED
 
     kept = {path.name: _head(path) for path in heads}
+    policy = None
+    if policy_file is not None:
+        policy = _policy(policy_file)
+        keys = (*keys, *(key.vkey() for key in policy.logs))
     if place is not None and is_url(place):
-        report, trust = _verify_url(settings, place, keys, kept)
+        report, trust = _verify_url(settings, place, keys, kept, policy)
     elif place is not None:
-        report, trust = asyncio.run(_verify_directory(settings, Path(place), keys, kept))
+        report, trust = asyncio.run(_verify_directory(settings, Path(place), keys, kept, policy))
     else:
-        report, trust = asyncio.run(_verify_store(_config(settings, config_path), keys, kept))
+        report, trust = asyncio.run(
+            _verify_store(_config(settings, config_path), keys, kept, policy)
+        )
     document = {
         "ok": report.ok,
         "size": report.size,
@@ -93,6 +102,20 @@ def _config(settings: Settings, path: Path | None) -> Config:
     return load(path, overrides=overrides)
 
 
+def _policy(path: Path) -> Policy:
+    from cryogate.audit.errors import NoteRefused
+    from cryogate.audit.tlog_policy import MAX_POLICY_BYTES, parse_policy
+    from cryogate.domain.errors import Malformed
+
+    try:
+        with path.open("rb") as file:
+            return parse_policy(file.read(MAX_POLICY_BYTES + 1).decode())
+    except OSError as error:
+        raise click.UsageError(f"cannot read {path.name}: {error.strerror}") from None
+    except (NoteRefused, UnicodeDecodeError) as error:
+        raise Malformed("malformed_policy", str(error)) from None
+
+
 def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
@@ -102,7 +125,7 @@ def _head(path: Path) -> bytes:
 
 
 async def _verify_store(
-    config: Config, keys: tuple[str, ...], kept: dict[str, bytes]
+    config: Config, keys: tuple[str, ...], kept: dict[str, bytes], policy: Policy | None
 ) -> tuple[VerifyReport, Trust]:
     from cryogate.audit.heads import FileHeadStore
     from cryogate.audit.sources import StoreSource
@@ -121,13 +144,18 @@ async def _verify_store(
                 trust.keys,
                 kept=kept,
                 origin=config.audit.origin,
+                policy=policy,
                 progress=progress,
             )
     return report, trust
 
 
 async def _verify_directory(
-    settings: Settings, directory: Path, keys: tuple[str, ...], kept: dict[str, bytes]
+    settings: Settings,
+    directory: Path,
+    keys: tuple[str, ...],
+    kept: dict[str, bytes],
+    policy: Policy | None,
 ) -> tuple[VerifyReport, Trust]:
     from cryogate.audit.sources import DirectorySource
     from cryogate.audit.verify import verify_log
@@ -136,11 +164,17 @@ async def _verify_directory(
     trust = trust_for_directory(keys, settings.state, directory)
     with counting() as progress:
         source = DirectorySource(directory)
-        return await verify_log(source, trust.keys, kept=kept, progress=progress), trust
+        return await verify_log(
+            source, trust.keys, kept=kept, policy=policy, progress=progress
+        ), trust
 
 
 def _verify_url(
-    settings: Settings, url: str, keys: tuple[str, ...], kept: dict[str, bytes]
+    settings: Settings,
+    url: str,
+    keys: tuple[str, ...],
+    kept: dict[str, bytes],
+    policy: Policy | None,
 ) -> tuple[VerifyReport, Trust]:
     from cryogate.audit.remote import RemoteSource
     from cryogate.audit.verify import verify_log
@@ -150,7 +184,9 @@ def _verify_url(
     trust = trust_for_url(keys, settings.state)
     with served(settings, url) as get, counting() as progress:
         source = RemoteSource(get)
-        report = asyncio.run(verify_log(source, trust.keys, kept=kept, progress=progress))
+        report = asyncio.run(
+            verify_log(source, trust.keys, kept=kept, policy=policy, progress=progress)
+        )
     return report, trust
 
 
