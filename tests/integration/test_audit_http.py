@@ -374,3 +374,21 @@ def test_a_witness_cosigns_a_running_server_and_its_head_counts(
     assert cli(server, *asked, "--head", str(tmp_path / "w/head"))["ok"] is True
     report = cli(server, *asked, code=4)
     assert [finding["kind"] for finding in report["findings"]] == ["no_quorum"]
+
+
+@pytest.mark.attack("D1")
+def test_who_is_given_less_cannot_open_the_digest_of_all(
+    server: Running, done: tuple[Agent, str]
+) -> None:
+    agent, job_id = done
+    for query in ("?top=1", "?form=probabilities"):
+        path = f"/v1/jobs/{job_id}/result"
+        headers = agent.headers("GET", path)
+        answer = agent.http.get(path + query, headers=headers)
+        if answer.status_code == 401:
+            agent.call("GET", path)
+            answer = agent.http.get(path + query, headers=agent.headers("GET", path))
+        assert answer.status_code == 200, answer.text
+        assert "provenance" in answer.json()
+        assert "counts_salt" not in answer.json()
+    assert "counts_salt" not in provenance(done, server)
