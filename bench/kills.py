@@ -22,7 +22,8 @@ def main(words: list[str]) -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as room:
         report = Storm(Path(room), seed).storm(kills, jobs)
-    print(f"{report.kills} kills, {report.faults} faults armed, {report.jobs} jobs "
+    print(f"{report.kills} kills ({report.cut_off} in the middle of a call), "
+          f"{report.faults} faults armed, {report.jobs} jobs "
           f"in {time.monotonic() - began:.0f} s: {dict(report.states)}")  # fmt: skip
     for name in ("double_runs", "lost_jobs", "unbalanced", "calls_without_intent"):
         found = getattr(report, name)
