@@ -26,6 +26,8 @@ async def main(kinds: list[str], count: int) -> None:
             begun = time.monotonic()
             seen = await Trial(KINDS[kind](place), place, count, 100).run()
             took = time.monotonic() - begun
+        if seen.lost:
+            print(f"{kind}: lost, among others, {seen.missing}")
         print(
             f"{kind:8} {seen.events:6} {seen.lost:5} {seen.repeated:9}"
             f"{seen.sender_kills:16} + {seen.receiver_kills:<7} {seen.bursts:3} "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -48,7 +49,8 @@ class HttpReceiver(Receiver):
                 self.send_response(status)
                 self.send_header("content-length", str(len(told)))
                 self.end_headers()
-                self.wfile.write(told)
+                with contextlib.suppress(OSError):  # the sender has been killed
+                    self.wfile.write(told)
 
             do_PUT = do_POST  # noqa: N815
 

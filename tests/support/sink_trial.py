@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ class Outcome:
     receiver_kills: int
     bursts: int
     partitions: int
+    missing: list[int] = field(default_factory=list)
 
 
 class Network:
@@ -120,7 +121,9 @@ class Trial:
             if network is not None:
                 network.close()
         found = self.receiver.seqs()
-        seen.lost = len(set(range(self.count)) - set(found))
+        missing = sorted(set(range(self.count)) - set(found))
+        seen.lost = len(missing)
+        seen.missing = missing[:3] + missing[-3:]
         seen.repeated = len(found) - len(set(found))
         return seen
 
@@ -149,10 +152,8 @@ class Trial:
         assert self.child.stdout is not None
         async with asyncio.timeout(240):
             assert await self.child.stdout.readline() == b"done\n"
-        last = -1
-        for _ in range(200):
-            found = self.receiver.seqs()
-            if len(set(found)) == self.count or (len(found) == last and last > 0):
+        # what is on the way may take a moment, and a broken connection has to be noticed
+        for _ in range(100):
+            if len(set(self.receiver.seqs())) == self.count:
                 return
-            last = len(found)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.1)

@@ -17,6 +17,7 @@ from cryogate.sinks.setup import SinkSetup
 CONNECT_S: Final = 10.0
 _UNACKNOWLEDGED_MS: Final = 20_000
 _LOOK_S: Final = 0.002
+_FINISH_S: Final = 10.0
 
 
 class Stream:
@@ -57,6 +58,27 @@ class Stream:
         """
         if self.reader.at_eof() or self.reader.exception() or self._writer.is_closing():
             raise SinkUnavailable("the receiver has closed the connection")
+
+    async def finish(self) -> None:
+        """End a TLS connection in order, which proves that the other program has read all of it.
+
+        It answers our close_notify only when it comes to it, after everything before; no kernel
+        and nothing on the way can do that for it.
+
+        Raises:
+            SinkUnavailable: it did not answer.
+        """
+        tls: ssl.SSLObject | None = self._writer.get_extra_info("ssl_object")
+        self._writer.close()
+        try:
+            async with asyncio.timeout(_FINISH_S):
+                await self._writer.wait_closed()
+            if tls is not None:
+                # asyncio takes a bare end of the connection for a good one: only where the other's
+                # close_notify has come can this succeed once more
+                tls.unwrap()
+        except (OSError, ssl.SSLError, TimeoutError) as error:
+            raise SinkUnavailable("the receiver did not confirm what it has read") from error
 
     async def close(self) -> None:
         """End it, in order if the other side still listens."""

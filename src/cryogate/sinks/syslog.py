@@ -1,9 +1,16 @@
 """RFC 5424 messages over TLS (RFC 5425), octet-counted.
 
-Syslog acknowledges nothing. So a batch counts as delivered when the other machine's TCP has
-acknowledged every byte, and `overlap` entries are sent again whenever the connection has ended,
-whoever ended it: what a receiver that died had read and not yet written comes once more. What a
-receiver may hold unwritten must be less than that; RELP has no such bound, and is the better way.
+Syslog acknowledges nothing. So:
+
+ (1) a batch counts as delivered when TCP has acknowledged every byte of it. That may be a machine
+     on the way, or a kernel whose program never reads it
+ (2) after half of `overlap` entries the connection is ended in order: the receiver's program
+     confirms the end, and so that it has read everything. If it does not, the batch has failed
+ (3) whenever a connection has ended otherwise, whoever ended it, `overlap` entries are sent again:
+     all that was not confirmed, and as much again that the receiver may not have written yet
+
+What a receiver holds in memory must be less than half of `overlap`. RELP has no such bound, and is
+the better way.
 """
 
 from __future__ import annotations
@@ -29,13 +36,18 @@ class SyslogSink(Sink):
         self.overlap = setup.overlap
         self._host = socket.gethostname()
         self._stream: Stream | None = None
+        self._unconfirmed = 0
 
     async def _deliver(self, entries: Sequence[Entry]) -> None:
         if self._stream is None:
-            self._stream = await self._address.connect()
+            self._stream, self._unconfirmed = await self._address.connect(), 0
         self._stream.check()
         self._stream.write(b"".join(self._framed(entry) for entry in entries))
-        await self._stream.arrived()
+        await self._stream.arrived()  # (1)
+        self._unconfirmed += len(entries)
+        if self._unconfirmed >= self.overlap // 2:  # (2)
+            stream, self._stream = self._stream, None
+            await stream.finish()
 
     def _framed(self, entry: Entry) -> bytes:
         message = syslog_line(entry, self._host, self._line)
