@@ -84,7 +84,7 @@ class ForPeople:
 
 # Where a request's declared path stands in its scope, for those who count.
 TEMPLATE = "cryogate.route"
-_HOT = frozenset({"/v1/jobs", "/v1/jobs/{id}", "/oauth2/token", "/oauth2/introspect"})
+_HOT = frozenset({"/v1/jobs", "/v1/jobs/{job_id}", "/oauth2/token", "/oauth2/introspect"})
 Endpoint = Public | ForAgents | ForOperators | ForPeople
 
 
