@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def test_the_page_about_alerts_does_what_it_says(server: tuple[Page, Running]) -
 
 
 def until(page: Page, met: Any) -> None:
-    for _ in range(60):
-        if met():
-            return
-    raise AssertionError("it never happened")
+    deadline = time.monotonic() + 30
+    while not met():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.05)
