@@ -46,7 +46,7 @@ class SqliteStore(Store):
         self._clock = clock
         self._statements = Statements(Dialect.SQLITE, sql_directories)
         self._planner = Planner(self._statements)
-        self._columns: dict[str, tuple[str, ...]] = {}
+        self._names = sqlite_file.ColumnNames()
         self._closing = True
         self._lock: sqlite_file.FileLock | None = None
         self._reader: sqlite3.Connection | None = None
@@ -99,10 +99,7 @@ class SqliteStore(Store):
             rows = cursor.fetchall()
         except sqlite3.Error as error:
             raise sqlite_file.unavailable(self._path, error) from error
-        columns = self._columns.get(query)
-        if columns is None:
-            columns = self._columns[query] = tuple(column[0] for column in cursor.description)
-        return [dict(zip(columns, row, strict=True)) for row in rows]
+        return self._names.rows(statement.sql, cursor, rows)
 
     async def commit(self, work: UnitOfWork) -> Rows:
         """See `Store.commit`."""

@@ -27,7 +27,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Final
 
-from cryogate.ports.store import AlreadyExists, GuardFailed, Row, SqlValue
+from cryogate.ports.store import AlreadyExists, GuardFailed, Row
 from cryogate.storage import sqlite_file
 from cryogate.storage.operations import Operation
 
@@ -68,7 +68,7 @@ class GroupCommit:
     def __init__(self, path: Path, writer: sqlite3.Connection, busy_timeout_s: float) -> None:
         self._path, self._busy_timeout_s = path, busy_timeout_s
         self._writer: sqlite3.Connection | None = writer
-        self._columns: dict[str, tuple[str, ...]] = {}
+        self._names = sqlite_file.ColumnNames()
         self._waiting: deque[Unit] = deque()
         self._busy = self._called = False
         self._careful = self._since_checkpoint = 0
@@ -290,7 +290,7 @@ class GroupCommit:
                 if returns:
                     rows = cursor.fetchall()
                     touched = len(rows)
-                    results.append(self._named(sql, cursor, rows))
+                    results.append(self._names.rows(sql, cursor, rows))
                 else:
                     touched = cursor.rowcount
                     results.append(())
@@ -301,15 +301,6 @@ class GroupCommit:
             if due is not None and touched != due:
                 raise GuardFailed(guard)
         return results[:answers]
-
-    def _named(
-        self, sql: str, cursor: sqlite3.Cursor, rows: list[tuple[SqlValue, ...]]
-    ) -> Sequence[Row]:
-        columns = self._columns.get(sql)
-        if columns is None:
-            columns = tuple(column[0] for column in cursor.description)
-            self._columns[sql] = columns
-        return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _settle(batch: list[Unit]) -> None:

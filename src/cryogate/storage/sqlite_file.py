@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryogate.ports.clock import Clock
-from cryogate.ports.store import StoreUnavailable
+from cryogate.ports.store import Row, SqlValue, StoreUnavailable
 from cryogate.storage.migrate import bookkeeping, load_migrations, pending
 from cryogate.storage.statements import Dialect
 
@@ -52,6 +53,22 @@ def unavailable(path: Path, error: BaseException) -> StoreUnavailable:
     if code == sqlite3.SQLITE_FULL:
         return StoreUnavailable(f"No room is left for {path.name}; free some and try again.")
     return StoreUnavailable(f"{path.name} could not be read or written: {error}")
+
+
+class ColumnNames:
+    """Gives rows the names of their columns, which one statement always has alike."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, ...]] = {}
+
+    def rows(
+        self, sql: str, cursor: sqlite3.Cursor, rows: list[tuple[SqlValue, ...]]
+    ) -> Sequence[Row]:
+        """``rows``, which ``cursor`` gave for ``sql``, as mappings."""
+        columns = self._known.get(sql)
+        if columns is None:
+            columns = self._known[sql] = tuple(column[0] for column in cursor.description)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 class FileLock:
