@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from cryogate.config.local import SHIPPED
 from cryogate.config.model import LOOPBACK, Config
 from cryogate.config.sections import Policy, Section
 from cryogate.domain.errors import CryogateError
@@ -74,7 +75,11 @@ def _lists(tree: dict[str, object], sources: Mapping[str, object]) -> dict[str, 
             continue
         for setting in msgspec.structs.fields(field.type):
             given = sources.get(f"{field.name}.{setting.name}")
-            if setting.default == () and isinstance(given, str) and isinstance(section, dict):
+            if (
+                isinstance(setting.default, tuple)
+                and isinstance(given, str)
+                and isinstance(section, dict)
+            ):
                 section[setting.name] = [item.strip() for item in given.split(",") if item.strip()]
     return tree
 
@@ -175,6 +180,7 @@ def _check(config: Config) -> None:
                 raise ConfigError(f"{name}: {text} is no network (CIDR)") from None
     _check_policy(config.policy)
     _check_oidc(config)
+    _check_local(config)
     scheme = config.store_url.partition(":")[0]
     if scheme not in ("sqlite", "postgresql"):
         raise ConfigError("storage.url must begin with sqlite:/// or postgresql://")
@@ -203,6 +209,16 @@ def _check_oidc(config: Config) -> None:
         raise ConfigError("oidc.roles is empty: nobody who signs in would have a role")
     if oidc.client_secret_file and oidc.client_key_file:
         raise ConfigError("oidc: set client_secret_file or client_key_file, not both")
+
+
+def _check_local(config: Config) -> None:
+    unknown = sorted(set(config.local.profiles) - {table.name for table in SHIPPED})
+    if unknown:
+        known = ", ".join(table.name for table in SHIPPED)
+        raise ConfigError(f"local.profiles: there is no {unknown[0]}; there are {known}")
+    names = [table.name for table in config.local.noise]
+    if len(set(names)) != len(names):
+        raise ConfigError("local.noise: two profiles have one name")
 
 
 def explain(config: Config, sources: Mapping[str, str] | None = None) -> list[tuple[str, str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cryogate.config.local import Local
 from cryogate.config.sections import (
     Alerts,
     Approvals,
@@ -56,6 +57,7 @@ class Config(Section, frozen=True, kw_only=True):
     audit: Audit = Audit()
     secrets: Secrets = Secrets()
     providers: Providers = Providers()
+    local: Local = Local()
     ionq: Ionq = Ionq()
     braket: Braket = Braket()
     ibm: Ibm = Ibm()

@@ -54,6 +54,21 @@ class Control(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Noise:
+    """What a noisy simulator gets wrong, by its profile's name: chances for each step.
+
+    ``seeded``: the same program with the same shots gives the same counts.
+    """
+
+    profile: str
+    one_qubit_error: float
+    two_qubit_error: float
+    readout_error: float
+    reset_error: float
+    seeded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """A device and its limits. What is not declared here is not allowed there.
 
@@ -76,6 +91,7 @@ class Backend:
     wait_ms: int | None = None  # how long the vendor says that one waits
     degraded: bool = False
     seen_ms: int | None = None  # when the vendor last said all this; set by the registry
+    noise: Noise | None = None
 
     def __post_init__(self) -> None:
         if self.dialect is None and not self.simulator:

@@ -1,4 +1,7 @@
-"""Simulators on this machine: ``local:aer``, and ``local:null`` that runs nothing.
+"""Simulators on this machine: ``local:aer``, ``local:null`` that runs nothing, and noisy ones.
+
+A noisy one is ``local:noisy-NAME``: a profile of the configuration, whose figures go to the worker
+with each job. The worker makes a small, uniform noise model of them once, and keeps it.
 
 qiskit is imported only by the worker process, which has hard limits on memory and CPU. Jobs live
 in memory: after a restart `find` says "never had it", and a simulator's job may be run again.
@@ -8,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,9 +27,11 @@ from cryogate.circuits import (
     WorkerLimits,
 )
 from cryogate.circuits.gates import CANONICAL, NATIVE_NAMES
+from cryogate.config.local import Local, NoiseTable
 from cryogate.ports.credentials import Lease
 from cryogate.ports.provider import (
     Backend,
+    Noise,
     Provider,
     ProviderError,
     RawResult,
@@ -46,7 +52,6 @@ _BACKENDS: Final = (
     Backend(_AER, _SCHEME, True, 24, 100_000, _STANDARD, _FEATURES),
     Backend(_NULL, _SCHEME, True, 1024, 1_000_000, frozenset(CANONICAL), _FEATURES),
 )
-_NAMES: Final = frozenset(backend.name for backend in _BACKENDS)
 #: 2**24 amplitudes of 16 bytes are 256 MiB, and the libraries' address space comes on top.
 _AER_LIMITS: Final = WorkerLimits(memory_bytes=4 << 30, cpu_seconds=120, max_reply_bytes=1 << 25)
 _AER_TIMEOUT_S: Final = 180.0
@@ -63,15 +68,24 @@ class _Run:
 
 
 class LocalProvider(Provider):
-    """Both local backends. ``kept`` is how many finished jobs stay readable."""
+    """The local backends. ``kept`` is how many finished jobs stay readable."""
 
     scheme = _SCHEME
 
-    def __init__(self, pool: GuardedPool | None = None, *, kept: int = _KEPT) -> None:
+    def __init__(
+        self,
+        pool: GuardedPool | None = None,
+        *,
+        kept: int = _KEPT,
+        noise: Sequence[NoiseTable] = (),
+        seed: int | None = None,
+    ) -> None:
         self._pool = pool or GuardedPool(
             AER_ENTRYPOINT, limits=_AER_LIMITS, request_timeout_s=_AER_TIMEOUT_S
         )
-        self._kept = kept
+        self._kept, self._seed = kept, seed
+        noisy = [_noisy(table, seeded=seed is not None) for table in noise]
+        self._backends = {backend.name: backend for backend in (*_BACKENDS, *noisy)}
         self._warm = False
         self._by_job: dict[str, _Run] = {}
         self._by_id: dict[str, _Run] = {}
@@ -79,22 +93,24 @@ class LocalProvider(Provider):
 
     @classmethod
     def of(cls, setup: Setup) -> LocalProvider:
-        """It needs nothing of the configuration."""
-        return cls()
+        """From the configuration."""
+        local: Local = setup.config.local
+        return cls(noise=local.offered(), seed=local.seed)
 
     async def backends(self, lease: Lease | None = None) -> Sequence[Backend]:
-        """Both; the first call starts the simulator's worker in the background."""
+        """All of them; the first call starts the simulator's worker in the background."""
         if not self._warm:
             self._warm = True
             self._pool.prewarm()
-        return _BACKENDS
+        return tuple(self._backends.values())
 
     async def submit(self, submission: Submission, lease: Lease) -> str:
         """Accept the job, once: the same ``job_id`` again gives the same vendor id."""
         known = self._by_job.get(submission.job_id)
         if known is not None:
             return known.vendor_id
-        if submission.backend not in _NAMES:
+        backend = self._backends.get(submission.backend)
+        if backend is None:
             raise ProviderError("no such backend", sent=False, retryable=False)
         run = _Run(f"local-{secrets.token_hex(8)}", VendorStatus(VendorState.RUNNING))
         if submission.backend == _NULL:
@@ -104,8 +120,9 @@ class LocalProvider(Provider):
                 VendorState.DONE, cost_cents=submission.cost_ceiling_cents, runtime_ms=0
             )
         else:
-            payload = _payload(submission.program, submission.shots)
-            run.task = asyncio.create_task(self._simulate(run, payload, submission))
+            payload = _payload(submission, backend.noise, self._seed)
+            about = {} if backend.noise is None else {"noise": backend.noise.profile}
+            run.task = asyncio.create_task(self._simulate(run, payload, submission, about))
         self._by_job[submission.job_id] = self._by_id[run.vendor_id] = run
         if run.task is None:
             self._retain(submission.job_id, run)
@@ -158,11 +175,14 @@ class LocalProvider(Provider):
             raise ProviderError("the simulator does not know the job", sent=True, retryable=False)
         return run
 
-    async def _simulate(self, run: _Run, payload: bytes, submission: Submission) -> None:
+    async def _simulate(
+        self, run: _Run, payload: bytes, submission: Submission, about: Mapping[str, str]
+    ) -> None:
         began = time.monotonic_ns()
         state, detail, cost_cents = VendorState.FAILED, "", 0
         try:
-            run.result = RawResult(_COUNTS.decode(await self._pool.call(payload)), submission.shots)
+            counts = _COUNTS.decode(await self._pool.call(payload))
+            run.result = RawResult(counts, submission.shots, metadata=about)
             # its price is nominal: charged, so that budgets are exercised, and billed to nobody
             state, cost_cents = VendorState.DONE, submission.cost_ceiling_cents
         except asyncio.CancelledError:
@@ -188,5 +208,34 @@ class LocalProvider(Provider):
                 del self._by_job[oldest]
 
 
-def _payload(program: Program, shots: int) -> bytes:
-    return msgspec.json.encode({"shots": shots}) + b"\n" + program.to_bytes()
+def _noisy(table: NoiseTable, *, seeded: bool) -> Backend:
+    return Backend(
+        f"{_SCHEME}:noisy-{table.name}",
+        _SCHEME,
+        True,
+        table.qubits,
+        table.max_shots,
+        _STANDARD,
+        _FEATURES,
+        noise=Noise(
+            table.name,
+            table.one_qubit_error,
+            table.two_qubit_error,
+            table.readout_error,
+            table.reset_error,
+            seeded,
+        ),
+    )
+
+
+def _payload(submission: Submission, noise: Noise | None, seed: int | None) -> bytes:
+    head: dict[str, object] = {"shots": submission.shots}
+    if noise is not None:
+        head["noise"] = [
+            noise.one_qubit_error, noise.two_qubit_error, noise.readout_error, noise.reset_error,
+        ]  # fmt: skip
+    if seed is not None:
+        # of the circuit as well: otherwise all circuits would share one run of luck
+        text = f"{seed}:{submission.backend}:{submission.program.fingerprint}:{submission.shots}"
+        head["seed"] = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) >> 1
+    return msgspec.json.encode(head) + b"\n" + submission.program.to_bytes()

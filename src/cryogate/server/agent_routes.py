@@ -19,7 +19,7 @@ from cryogate.gateway.requests import EstimateRequest, JobRequest, SessionReques
 from cryogate.gateway.sessions import SessionService
 from cryogate.gateway.views import JobView
 from cryogate.ports.audit import rfc3339
-from cryogate.ports.provider import Backend
+from cryogate.ports.provider import Backend, Noise
 from cryogate.server.bodies import read_json
 from cryogate.server.endpoints import Endpoint, ForAgents
 from cryogate.server.replies import one_of, query, reply, time_cursor, whole_number
@@ -48,6 +48,7 @@ class BackendView(msgspec.Struct, frozen=True):
     wait_ms: int | None
     calibrated_at: str | None
     seen_at: str | None
+    noise: Noise | None
 
 
 def backend_view(device: Backend) -> BackendView:
@@ -67,6 +68,7 @@ def backend_view(device: Backend) -> BackendView:
         device.wait_ms,
         None if device.calibrated_ms is None else rfc3339(device.calibrated_ms),
         None if device.seen_ms is None else rfc3339(device.seen_ms),
+        device.noise,
     )
 
 
