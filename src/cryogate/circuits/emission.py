@@ -22,6 +22,8 @@ from cryogate.circuits.gates import (
 from cryogate.circuits.ionq import check_ionq, emit_ionq
 from cryogate.circuits.model import Dialect
 from cryogate.circuits.program import HEADER, Operation, Program
+from cryogate.circuits.pytket import check_pytket, emit_pytket
+from cryogate.circuits.quil import check_quil, emit_quil
 
 _BRAKET_NAMES = {
     **{name: name for name in words("x y z h s t rx ry rz cy cz swap cswap iswap ecr")},
@@ -144,6 +146,8 @@ _CHECKS: dict[Dialect, Callable[[Program], None]] = {
     Dialect.OPENQASM3: _check_openqasm3,
     Dialect.BRAKET: _check_braket,
     Dialect.IONQ_JSON: check_ionq,
+    Dialect.PYTKET: check_pytket,
+    Dialect.QUIL: check_quil,
     Dialect.QISKIT: _check_qiskit,
 }
 _EMITTERS: dict[Dialect, Callable[[Program], bytes]] = {
@@ -151,5 +155,7 @@ _EMITTERS: dict[Dialect, Callable[[Program], bytes]] = {
     Dialect.OPENQASM3: _emit_openqasm3,
     Dialect.BRAKET: _emit_braket,
     Dialect.IONQ_JSON: emit_ionq,
+    Dialect.PYTKET: emit_pytket,
+    Dialect.QUIL: emit_quil,
     Dialect.QISKIT: _emit_qiskit,
 }

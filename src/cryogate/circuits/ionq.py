@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any
 
 from cryogate.circuits.angles import finite
 from cryogate.circuits.errors import CircuitError, shown
 from cryogate.circuits.gates import words
+from cryogate.circuits.json_source import decode, index, syntax
 from cryogate.circuits.model import ParseLimits
 from cryogate.circuits.operations import Builder
 from cryogate.circuits.program import Operation, Program
 
-_MAX_NESTING = 8
 MAX_CIRCUITS = 1000
 #: (IonQ name, number of controls) -> canonical name
 _QIS: dict[tuple[str, int], str] = {
@@ -43,9 +43,9 @@ _INPUT_KEYS = frozenset({"format", "gateset", "qubits", "circuit", "registers", 
 def parse_ionq(source: bytes, limits: ParseLimits | None = None) -> Program:
     """The program of one IonQ input object. Raises `CircuitError`, nothing else."""
     limits = limits or ParseLimits()
-    document = _decode(source, limits)
+    document = decode(source, limits)
     if not isinstance(document, dict):
-        _syntax("the circuit is not an object")
+        syntax("the circuit is not an object")
     return _program(document, limits)
 
 
@@ -58,11 +58,11 @@ def _program(document: dict[str, Any], limits: ParseLimits) -> Program:
         raise CircuitError("unsupported", "gateset must be qis or native")
     circuit = document.get("circuit")
     if not isinstance(circuit, list):
-        _syntax("circuit must be a list of gates")
+        syntax("circuit must be a list of gates")
     if len(circuit) > limits.max_operations:
         raise CircuitError("too_large", f"more than {limits.max_operations} operations")
     builder = Builder(limits)
-    builder.layout.add_qubits(_index(document.get("qubits"), "qubits"))
+    builder.layout.add_qubits(index(document.get("qubits"), "qubits"))
     for entry in circuit:
         _gate(builder, entry, native=gateset == "native")
     _measure(builder, document.get("registers"))
@@ -75,17 +75,17 @@ def parse_ionq_batch(source: bytes, limits: ParseLimits | None = None) -> tuple[
     ``limits`` hold for each circuit, and its operation limit for all of them together.
     """
     limits = limits or ParseLimits()
-    document = _decode(source, limits)
+    document = decode(source, limits)
     circuits = document.get("circuits") if isinstance(document, dict) else None
     if not isinstance(circuits, list) or not circuits or len(circuits) > MAX_CIRCUITS:
-        _syntax(f"circuits must be a list of 1 to {MAX_CIRCUITS} circuits")
+        syntax(f"circuits must be a list of 1 to {MAX_CIRCUITS} circuits")
     if set(document) - _INPUT_KEYS - {"circuits"}:
         raise CircuitError("unsupported", "unknown member beside circuits")
     shared = {k: v for k, v in document.items() if k != "circuits"}
     programs, room = [], limits.max_operations
     for circuit in circuits:
         if not isinstance(circuit, dict):
-            _syntax("a circuit is not an object")
+            syntax("a circuit is not an object")
         left = replace(limits, max_operations=max(room, 0))
         programs.append(_program({**shared, **circuit}, left))
         facts = programs[-1].facts
@@ -93,71 +93,26 @@ def parse_ionq_batch(source: bytes, limits: ParseLimits | None = None) -> tuple[
     return tuple(programs)
 
 
-def _syntax(detail: str) -> NoReturn:
-    raise CircuitError("syntax", detail)
-
-
-def _decode(source: bytes, limits: ParseLimits) -> Any:
-    if len(source) > limits.max_bytes:
-        raise CircuitError("too_large", f"the source is over {limits.max_bytes} bytes")
-    if not source.isascii():
-        raise CircuitError("encoding", "only ASCII is accepted")
-    depth = deepest = 0
-    # The decoder recurses once per bracket, so brackets are counted before it runs. Brackets in
-    # strings are counted too: that can only refuse more.
-    for byte in source.translate(None, _NOT_BRACKETS):
-        depth += 1 if byte in b"[{" else -1
-        deepest = max(deepest, depth)
-    if deepest > _MAX_NESTING:
-        raise CircuitError("too_large", "the JSON is nested too deeply")
-    try:
-        return json.loads(source, object_pairs_hook=_unique, parse_constant=_constant)
-    except CircuitError:
-        raise
-    except (ValueError, RecursionError):
-        raise CircuitError("syntax", "the source is not JSON") from None
-
-
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-
-
-def _constant(_: str) -> NoReturn:
-    raise CircuitError("not_finite", "a number is not finite")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    out = dict(pairs)
-    if len(out) != len(pairs):
-        _syntax("a JSON object names a member twice")
-    return out
-
-
-def _index(value: object, what: str) -> int:
-    if type(value) is not int or not 0 <= value <= 1 << 20:
-        _syntax(f"{what} must be a small whole number")
-    return value
-
-
 def _number(value: object, what: str) -> float:
     if type(value) not in (int, float):
-        _syntax(f"{what} must be a number")
+        syntax(f"{what} must be a number")
     return finite(value)  # type: ignore[arg-type]
 
 
 def _several(entry: dict[str, Any], one: str, many: str) -> list[int]:
     if one in entry and many in entry:
-        _syntax(f"a gate has both {one} and {many}")
+        syntax(f"a gate has both {one} and {many}")
     if one in entry:
-        return [_index(entry[one], one)]
+        return [index(entry[one], one)]
     values = entry.get(many, [])
     if not isinstance(values, list) or len(values) > 8:
-        _syntax(f"{many} must be a short list")
-    return [_index(x, many) for x in values]
+        syntax(f"{many} must be a short list")
+    return [index(x, many) for x in values]
 
 
 def _gate(builder: Builder, entry: object, *, native: bool) -> None:
     if not isinstance(entry, dict) or not isinstance(entry.get("gate"), str):
-        _syntax("a gate must be an object with a name")
+        syntax("a gate must be an object with a name")
     if set(entry) - _GATE_KEYS:
         raise CircuitError("unsupported", f"unknown member in gate {shown(entry['gate'])}")
     name = entry["gate"]
@@ -174,7 +129,7 @@ def _gate(builder: Builder, entry: object, *, native: bool) -> None:
         raise CircuitError("unsupported", f"unknown gate {shown(name)}")
     foreign = {"phase", "phases", "angle"} | (set() if base in _ROTATIONS else {"rotation"})
     if foreign & set(entry):
-        _syntax(f"gate {name} has a member that does not belong to it")
+        syntax(f"gate {name} has a member that does not belong to it")
     params = [_number(entry.get("rotation"), "rotation")] if base in _ROTATIONS else []
     builder.gate(canonical, params, controls + targets)
 
@@ -187,12 +142,12 @@ def _native_angles(name: str, entry: dict[str, Any]) -> list[float]:
     else:
         phases = entry.get("phases")
         if not isinstance(phases, list) or len(phases) != 2:
-            _syntax("ms needs two phases")
+            syntax("ms needs two phases")
         allowed = {"phases", "angle"}
         angles = [_number(x, "phase") for x in phases]
         angles.append(_number(entry.get("angle", 0.25), "angle"))
     if set(entry) - allowed - {"gate", "target", "targets"}:
-        _syntax(f"gate {name} has a member that does not belong to it")
+        syntax(f"gate {name} has a member that does not belong to it")
     return angles
 
 
@@ -200,14 +155,14 @@ def _measure(builder: Builder, registers: object) -> None:
     if registers is None:
         registers = {"c0": list(range(builder.layout.qubits))}
     if not isinstance(registers, dict) or not registers:
-        _syntax("registers must name at least one register")
+        syntax("registers must name at least one register")
     for reported in registers.values():
         if not isinstance(reported, list) or not reported:
-            _syntax("a register must be a list of qubits")
+            syntax("a register must be a list of qubits")
         start = builder.layout.add_register(len(reported))
         for bit, qubit in enumerate(reported):
             if qubit is not None:
-                builder.measure(_index(qubit, "a measured qubit"), start + bit)
+                builder.measure(index(qubit, "a measured qubit"), start + bit)
 
 
 def check_ionq(program: Program) -> None:

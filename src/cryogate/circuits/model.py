@@ -23,6 +23,8 @@ class Dialect(StrEnum):
     OPENQASM3 = "openqasm3"
     BRAKET = "braket"
     IONQ_JSON = "ionq.circuit.v1"
+    PYTKET = "pytket"
+    QUIL = "quil"
     QISKIT = "qiskit"
 
 

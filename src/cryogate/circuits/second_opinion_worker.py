@@ -12,9 +12,19 @@ from cryogate.circuits.gates import CANONICAL
 from cryogate.circuits.ionq import parse_ionq
 from cryogate.circuits.model import STORED, Dialect
 from cryogate.circuits.program import Program
+from cryogate.circuits.pytket import parse_pytket
 from cryogate.circuits.qiskit_bridge import GATES
 from cryogate.circuits.qiskit_reader import from_qiskit
+from cryogate.circuits.quil import parse_quil
 from cryogate.circuits.reference_reader import read_openqasm3
+
+#: Dialects without another parser that could be installed here; tests hold them against the
+#: vendors' own packages.
+_OURS = {
+    Dialect.IONQ_JSON: parse_ionq,
+    Dialect.PYTKET: parse_pytket,
+    Dialect.QUIL: parse_quil,
+}
 
 
 def entrypoint(payload: bytes) -> bytes:
@@ -30,8 +40,9 @@ def entrypoint(payload: bytes) -> bytes:
 
 def reread(text: bytes, dialect: Dialect) -> Program:
     """What another parser makes of ``text``. Raises whatever that parser raises."""
-    if dialect is Dialect.IONQ_JSON:
-        return parse_ionq(text, STORED)
+    ours = _OURS.get(dialect)
+    if ours is not None:
+        return ours(text, STORED)
     if dialect in (Dialect.OPENQASM3, Dialect.BRAKET):
         return read_openqasm3(text, STORED)
     if dialect is Dialect.QISKIT:

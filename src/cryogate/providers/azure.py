@@ -38,8 +38,9 @@ from cryogate.ports.provider import (
     VendorState,
     VendorStatus,
 )
-from cryogate.providers.http import Answer, VendorHttp
+from cryogate.providers.http import Answer, VendorHttp, before_the_job, unless_over
 from cryogate.providers.probabilities import counts_of
+from cryogate.providers.readouts import joined, needed, of_memory, of_states
 from cryogate.providers.setup import Setup
 
 _SCHEME: Final = "azure"
@@ -227,7 +228,7 @@ class AzureProvider(Provider):
         try:
             await self._blob("PUT", _inside(container, "inputData"), payload)
         except ProviderError as error:
-            raise _before(error) from error
+            raise before_the_job(error) from error
 
     def _trusted(self, url: str) -> None:
         parts = urlsplit(url)
@@ -280,8 +281,7 @@ class AzureProvider(Provider):
         self, vendor_id: str, lease: Lease, program: Program | None = None
     ) -> RawResult:
         """Counts over the program's classical bits."""
-        if program is None:
-            raise ProviderError("the program is needed", sent=True, retryable=False)
+        program = needed(program)
         job = await self._job(vendor_id, lease)
         if job.target not in _TARGETS:
             raise VendorLied("its job ran on another target")
@@ -295,11 +295,7 @@ class AzureProvider(Provider):
 
     async def cancel(self, vendor_id: str, lease: Lease) -> None:
         """Asks; a job that is over stays over."""
-        try:
-            await self._call("POST", f"/jobs/{vendor_id}:cancel", lease)
-        except ProviderError as error:
-            if error.status != 409:
-                raise
+        await unless_over(self._call("POST", f"/jobs/{vendor_id}:cancel", lease))
 
     async def close(self) -> None:
         """Close connections."""
@@ -320,11 +316,6 @@ class AzureProvider(Provider):
 
     async def _blob(self, method: str, url: str, body: bytes | None) -> Answer:
         return await self._http.send(method, url, headers=_BLOB, content=body)
-
-
-def _before(error: ProviderError) -> ProviderError:
-    """What fails before the job is put has surely not made one."""
-    return ProviderError(error.detail, sent=False, retryable=True, status=error.status)
 
 
 def _uuid(job_id: str) -> str:
@@ -353,15 +344,7 @@ def _histogram(answer: Answer, job: _Job, program: Program) -> RawResult:
         raise VendorLied("it does not say how many shots it ran")
     shots = int(told)
     counts = counts_of(answer.read(Output).histogram, shots, program.qubits)
-    bits: list[int | None] = [None] * program.clbits
-    for op in program.operations():
-        if op.name == "measure":
-            bits[op.clbits[0]] = op.qubits[0]
-    found: dict[str, int] = {}
-    for state, count in counts.items():
-        text = "".join("1" if q is not None and state >> q & 1 else "0" for q in reversed(bits))
-        found[text] = found.get(text, 0) + count
-    return RawResult(found, shots, metadata={"counts": "from probabilities"})
+    return of_states(counts, shots, program)
 
 
 def _registers(answer: Answer, program: Program) -> RawResult:
@@ -369,9 +352,4 @@ def _registers(answer: Answer, program: Program) -> RawResult:
     names = [f"c{number}" for number in range(len(program.registers))]
     if not set(names) <= said.keys() or len({len(said[name]) for name in names}) != 1:
         raise VendorLied("its result lacks a register of the program")
-    # the last register holds the highest bits
-    memory = tuple("".join(reversed(row)) for row in zip(*(said[n] for n in names), strict=True))
-    counts: dict[str, int] = {}
-    for text in memory:
-        counts[text] = counts.get(text, 0) + 1
-    return RawResult(counts, len(memory), memory)
+    return of_memory(joined([said[name] for name in names]))

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
@@ -38,7 +38,8 @@ from cryogate.ports.provider import (
     VendorStatus,
 )
 from cryogate.providers import braket_wire as wire
-from cryogate.providers.http import Answer, VendorHttp, checked_url
+from cryogate.providers.http import Answer, VendorHttp, checked_url, unless_over
+from cryogate.providers.readouts import needed, of_memory, reported
 from cryogate.providers.setup import Setup
 
 _SCHEME: Final = "braket"
@@ -214,10 +215,7 @@ class BraketProvider(Provider):
         self, vendor_id: str, lease: Lease, program: Program | None = None
     ) -> RawResult:
         """(4), (5): counts over the program's classical bits, and memory."""
-        if program is None:
-            raise ProviderError(
-                "the program is needed to read a result", sent=True, retryable=False
-            )
+        program = needed(program)
         task = await self._task(vendor_id, lease)
         folder = task.output_s3_directory
         inside = folder.startswith(f"{self._prefix}/") and ".." not in folder.split("/")
@@ -234,11 +232,7 @@ class BraketProvider(Provider):
         """Asks; a task that is over stays over."""
         path = f"/quantum-task/{_quoted(vendor_id)}/cancel"
         token = re.sub(r"[^A-Za-z0-9-]", "-", vendor_id)[-64:]
-        try:
-            await self._call("PUT", path, lease, {"clientToken": token})
-        except ProviderError as error:
-            if error.status != 409:  # it has ended already
-                raise
+        await unless_over(self._call("PUT", path, lease, {"clientToken": token}))
 
     async def close(self) -> None:
         """Close connections."""
@@ -302,27 +296,16 @@ def _same(source: str, program: Program) -> bool:
 
 def _counted(found: wire.Result, program: Program) -> RawResult:
     columns = {qubit: place for place, qubit in enumerate(found.measured_qubits)}
-    bits: list[int | None] = [None] * program.clbits
-    for bit, qubit in _measured(program):
-        if qubit not in columns:
-            raise VendorLied("its result lacks a qubit that was measured")
-        bits[bit] = columns[qubit]
-    bits.reverse()
-    counts: dict[str, int] = {}
+    qubits = reported(program)
+    if not columns.keys() >= {qubit for qubit in qubits if qubit is not None}:
+        raise VendorLied("its result lacks a qubit that was measured")
+    bits = [None if qubit is None else columns[qubit] for qubit in qubits]
     memory: list[str] = []
     for row in found.measurements:
         if len(row) != len(columns) or not {0, 1}.issuperset(row):
             raise VendorLied("its result has a row that is none")
-        text = "".join("0" if place is None else str(row[place]) for place in bits)
-        counts[text] = counts.get(text, 0) + 1
-        memory.append(text)
-    return RawResult(counts, len(memory), tuple(memory))
-
-
-def _measured(program: Program) -> Iterator[tuple[int, int]]:
-    for op in program.operations():
-        if op.name == "measure":
-            yield op.clbits[0], op.qubits[0]
+        memory.append("".join("0" if place is None else str(row[place]) for place in bits))
+    return of_memory(memory)
 
 
 def _epoch_ms(text: str | None) -> int | None:

@@ -5,12 +5,13 @@
 (3) What failed before a connection existed was surely not sent; a 4xx was surely not accepted;
     everything else may have been (B2).
 (4) What is told of a failure is ours: the status, never the vendor's words.
+(5) Cookies are not kept: a request carries the credential of its own lease and no other (S1).
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final, TypeVar
@@ -20,6 +21,7 @@ import httpx
 import msgspec
 
 from cryogate.config import ConfigError
+from cryogate.outbound.cookies import refusing_jar
 from cryogate.ports.provider import ProviderError
 
 T = TypeVar("T")
@@ -75,6 +77,7 @@ class VendorHttp:
         self._http = httpx.AsyncClient(
             verify=context,
             trust_env=False,
+            cookies=refusing_jar(),  # (5)
             follow_redirects=False,
             timeout=httpx.Timeout(timeout_s),
             limits=httpx.Limits(
@@ -160,6 +163,24 @@ class VendorHttp:
     async def close(self) -> None:
         """Close connections."""
         await self._http.aclose()
+
+
+async def unless_over(asking: Awaitable[object]) -> None:
+    """Asks a vendor to cancel: 409 says that the job has ended already, and a job stays over.
+
+    Raises:
+        ProviderError: the vendor took no note.
+    """
+    try:
+        await asking
+    except ProviderError as error:
+        if error.status != 409:
+            raise
+
+
+def before_the_job(error: ProviderError) -> ProviderError:
+    """``error`` of a step that prepares a job: whatever happened, there is surely no job."""
+    return ProviderError(error.detail, sent=False, retryable=error.retryable, status=error.status)
 
 
 def checked_url(url: str, setting: str) -> str:

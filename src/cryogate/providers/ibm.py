@@ -34,8 +34,10 @@ from cryogate.ports.provider import (
     VendorState,
     VendorStatus,
 )
-from cryogate.providers.http import Answer, VendorHttp
+from cryogate.providers.http import Answer, VendorHttp, unless_over
+from cryogate.providers.readouts import joined, needed, of_memory
 from cryogate.providers.setup import Setup
+from cryogate.providers.tried import Tried
 
 _SCHEME: Final = "ibm"
 _VERSION: Final = "2026-04-15"
@@ -45,7 +47,6 @@ _STATES: Final = {
     "cancelled - ran too long": VendorState.FAILED,
 }  # fmt: skip
 _FINAL: Final = frozenset({VendorState.DONE, VendorState.FAILED, VendorState.CANCELLED})
-_TRIED: Final = 10_000
 _JOB, _PROGRAM = "cryogate-job:", "cryogate-program:"
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"\A[A-Za-z0-9_-]+\Z")]
 _Name = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9_]{1,60}\Z")]
@@ -137,7 +138,7 @@ class IbmProvider(Provider):
     def __init__(self, http: VendorHttp, clock: Clock, *, max_seconds: int) -> None:
         self._http, self._clock, self._max_seconds = http, clock, max_seconds
         self._coupled: dict[str, frozenset[tuple[int, int]]] = {}
-        self._tried: dict[str, str | None] = {}
+        self._tried = Tried()
 
     @classmethod
     def of(cls, setup: Setup) -> IbmProvider:
@@ -207,16 +208,13 @@ class IbmProvider(Provider):
     async def submit(self, submission: Submission, lease: Lease) -> str:
         """(1) to (4)."""
         job_id = submission.job_id
-        if job_id in self._tried:
-            known = self._tried[job_id] or await self.find(job_id, lease)
-            if known is not None:
-                return known
+        known = await self._tried.known(job_id, lambda: self.find(job_id, lease))
+        if known is not None:
+            return known
         wrong = await self.validate(submission, lease)
         if wrong:
             raise ProviderError(wrong[0], sent=False, retryable=False)
-        self._tried[job_id] = None
-        while len(self._tried) > _TRIED:
-            del self._tried[next(iter(self._tried))]
+        self._tried.note(job_id)
         document = {
             "program_id": "sampler",
             "backend": submission.backend.partition(":")[2],
@@ -236,7 +234,7 @@ class IbmProvider(Provider):
             },
         }
         made = (await self._call("POST", "/jobs", lease, document)).read(_Created)
-        self._tried[job_id] = made.id
+        self._tried.note(job_id, made.id)
         return made.id
 
     async def find(self, job_id: str, lease: Lease) -> str | None:
@@ -284,10 +282,7 @@ class IbmProvider(Provider):
         self, vendor_id: str, lease: Lease, program: Program | None = None
     ) -> RawResult:
         """Counts over the program's classical bits, and memory."""
-        if program is None:
-            raise ProviderError(
-                "the program is needed to read a result", sent=True, retryable=False
-            )
+        program = needed(program)
         found = (await self._call("GET", f"/jobs/{vendor_id}/results", lease)).read(_Result)
         if len(found.results) != 1:
             raise VendorLied("its result is of another number of circuits")
@@ -302,20 +297,11 @@ class IbmProvider(Provider):
                 raise VendorLied("the registers in its result differ in shots")
             shots = len(bits.samples)
             columns.append([_text(sample, size) for sample in bits.samples])
-        # the last register holds the highest bits
-        memory = tuple("".join(reversed(row)) for row in zip(*columns, strict=True))
-        counts: dict[str, int] = {}
-        for text in memory:
-            counts[text] = counts.get(text, 0) + 1
-        return RawResult(counts, len(memory), memory)
+        return of_memory(joined(columns))
 
     async def cancel(self, vendor_id: str, lease: Lease) -> None:
         """Asks; a job that is over stays over."""
-        try:
-            await self._call("POST", f"/jobs/{vendor_id}/cancel", lease)
-        except ProviderError as error:
-            if error.status != 409:
-                raise
+        await unless_over(self._call("POST", f"/jobs/{vendor_id}/cancel", lease))
 
     async def close(self) -> None:
         """Close connections."""

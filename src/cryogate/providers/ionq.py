@@ -14,7 +14,7 @@ What it offers and what is made of it:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
@@ -39,7 +39,9 @@ from cryogate.ports.provider import (
 )
 from cryogate.providers.http import VendorHttp
 from cryogate.providers.probabilities import counts_of
+from cryogate.providers.readouts import needed, of_states
 from cryogate.providers.setup import Setup
+from cryogate.providers.tried import Tried
 
 _SCHEME: Final = "ionq"
 _MAX_SHOTS: Final = 10_000
@@ -58,7 +60,6 @@ _STATES: Final = {
 _FINAL: Final = frozenset({VendorState.DONE, VendorState.FAILED, VendorState.CANCELLED})
 _PAGES: Final = 200
 _LOOK_BACK_MS: Final = 30 * 86_400_000
-_TRIED: Final = 10_000
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"\A[A-Za-z0-9_-]+\Z")]
 
 
@@ -129,7 +130,7 @@ class IonqProvider(Provider):
 
     def __init__(self, http: VendorHttp, clock: Clock) -> None:
         self._http, self._clock = http, clock
-        self._tried: dict[str, str | None] = {}
+        self._tried = Tried()
 
     @classmethod
     def of(cls, setup: Setup) -> IonqProvider:
@@ -215,15 +216,12 @@ class IonqProvider(Provider):
     async def submit(self, submission: Submission, lease: Lease) -> str:
         """(1): sent once, under our id."""
         job_id = submission.job_id
-        if job_id in self._tried:
-            known = self._tried[job_id] or await self.find(job_id, lease)
-            if known is not None:
-                return known
-        self._tried[job_id] = None
-        while len(self._tried) > _TRIED:
-            del self._tried[next(iter(self._tried))]
+        known = await self._tried.known(job_id, lambda: self.find(job_id, lease))
+        if known is not None:
+            return known
+        self._tried.note(job_id)
         made = await self._post(submission, lease, dry_run=False)
-        self._tried[job_id] = made.id
+        self._tried.note(job_id, made.id)
         return made.id
 
     async def _post(self, submission: Submission, lease: Lease, *, dry_run: bool) -> _Created:
@@ -305,10 +303,7 @@ class IonqProvider(Provider):
         self, vendor_id: str, lease: Lease, program: Program | None = None
     ) -> RawResult:
         """(3): counts over the program's classical bits."""
-        if program is None:
-            raise ProviderError(
-                "the program is needed to read a result", sent=True, retryable=False
-            )
+        program = needed(program)
         job = await self._job(vendor_id, lease)
         answer = await self._http.call(
             "GET", f"/jobs/{vendor_id}/results/probabilities", headers=_key(lease)
@@ -318,14 +313,7 @@ class IonqProvider(Provider):
         if shots is None:
             raise VendorLied("it does not say how many shots it ran")
         counts = counts_of(states, shots, program.qubits)
-        mapped: dict[str, int] = {}
-        bits = _bits(program)
-        for state, count in counts.items():
-            text = "".join(
-                "1" if qubit is not None and state >> qubit & 1 else "0" for qubit in bits
-            )
-            mapped[text] = mapped.get(text, 0) + count
-        return RawResult(mapped, shots, metadata={"counts": "from probabilities"})
+        return of_states(counts, shots, program)
 
     async def cancel(self, vendor_id: str, lease: Lease) -> None:
         """Asks; a job that is over stays over."""
@@ -348,20 +336,6 @@ def _input(text: bytes) -> dict[str, object]:
     document = msgspec.json.decode(text, type=dict[str, object])
     document.pop("registers", None)  # (3)
     return document
-
-
-def _bits(program: Program) -> list[int | None]:
-    """Which qubit each classical bit reports, highest bit first."""
-    found: list[int | None] = [None] * program.clbits
-    for bit, qubit in _measured(program):
-        found[bit] = qubit
-    return found[::-1]
-
-
-def _measured(program: Program) -> Iterator[tuple[int, int]]:
-    for op in program.operations():
-        if op.name == "measure":
-            yield op.clbits[0], op.qubits[0]
 
 
 def _state(job: _Job) -> VendorState:

@@ -27,7 +27,9 @@ from cryogate.circuits.definitions import OPENQASM2_DEFINITIONS, OPENQASM3_DEFIN
 from cryogate.circuits.gates import CANONICAL, NATIVE_NAMES, words
 from cryogate.circuits.model import ParseLimits
 from cryogate.circuits.operations import Builder
+from cryogate.circuits.pytket import half_turns, parse_pytket, same_circuit
 from cryogate.circuits.qiskit_bridge import to_qiskit
+from cryogate.circuits.quil import parse_quil
 from cryogate.circuits.rich.entry import parse_rich
 from cryogate.circuits.second_opinion_worker import reread
 
@@ -37,6 +39,12 @@ IONQ_GATES = words(
 BRAKET_GATES = words(
     "x y z h s sdg t tdg sx sxdg rx ry rz p cx cy cz ccx swap cp u rxx iswap ecr r"
 )
+
+PYTKET_GATES = words(
+    "x y z h s sdg t tdg sx sxdg rx ry rz r p u cx cy cz ch swap crx cry crz cp rxx ryy rzz ccx "
+    "cswap"
+)
+QUIL_GATES = words("id x y z h s sdg t tdg rx ry rz p cx cz cp swap iswap ccx cswap")
 
 
 def _random_program(rng: random.Random, names: Sequence[str], qubits: int = 5) -> Program:
@@ -88,6 +96,103 @@ def test_braket_and_ionq_say_the_same(seed: int) -> None:
     assert parse_ionq(emit(native, Dialect.IONQ_JSON)).text == native.text
 
 
+@given(st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_pytket_and_quil_say_the_same(seed: int) -> None:
+    rng = random.Random(seed)
+    pytket = _random_program(rng, PYTKET_GATES)
+    assert parse_pytket(emit(pytket, Dialect.PYTKET)).text == pytket.text
+    quil = _random_program(rng, QUIL_GATES)
+    assert parse_quil(emit(quil, Dialect.QUIL)).text == quil.text
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_value=1e300))
+@settings(max_examples=300, deadline=None)
+def test_an_angle_survives_half_turns_to_the_last_bit(angle: float) -> None:
+    builder = Builder()
+    builder.layout.add_qubits(1)
+    builder.gate("rz", [angle], [0])
+    program = builder.program()
+    assert "e" not in half_turns(angle).lower()
+    assert parse_pytket(emit(program, Dialect.PYTKET)).text == program.text
+
+
+def test_pytket_says_conditions_resets_and_registers() -> None:
+    program = qasm2(
+        "qreg q[3]; creg a[2]; creg b[1]; r(0.3,0.1) q[0]; measure q[0] -> a[1]; if(a==2) x q[1];"
+        "barrier q[1],q[2]; reset q[0]; if(b==1) measure q[1] -> a[0]; rzz(0.25) q[0],q[2];"
+    )
+    text = emit(program, Dialect.PYTKET)
+    assert parse_pytket(text) == program
+    # what pytket gives back: fewer digits, whole turns gone, other order of bits
+    near = qasm2(
+        "qreg q[3]; creg a[2]; creg b[1]; r(0.3,6.38318530717958) q[0]; measure q[0] -> a[1];"
+        "if(a==2) x q[1]; barrier q[1],q[2]; reset q[0]; if(b==1) measure q[1] -> a[0];"
+        "rzz(0.2500000000000001) q[0],q[2];"
+    )
+    assert same_circuit(program, near)
+    assert not same_circuit(program, parse_pytket(text.replace(b'"ZZPhase"', b'"XXPhase"')))
+    assert not same_circuit(
+        program, parse_pytket(text.replace(b'"params":["0.0', b'"params":["0.1'))
+    )
+    assert not same_circuit(program, qasm2("qreg q[3]; creg a[2]; creg b[1]; r(0.3,0.1) q[0];"))
+
+
+@pytest.mark.attack("C1")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"type":"X"', b'"type":"Y2"'),
+        (b'["q",[0]]', b'["q",[7]]'),
+        (b'["q",[0]]', b'["r",[0]]'),
+        (b'"params":["', b'"params":["pi*'),
+        (b'"params":["', b'"params":["1e'),
+        (b'"params":["', b'"params":[0,"'),
+        (b'"created_qubits":[]', b'"created_qubits":[["q",[0]]]'),
+        (
+            b'"implicit_permutation":[[["q",[0]],["q",[0]]]',
+            b'"implicit_permutation":[[["q",[0]],["q",[1]]]',
+        ),
+        (b'"value":2', b'"value":4'),
+        (b'"width":2', b'"width":3'),
+        (b'"phase"', b'"phases"'),
+        (b'"commands":[', b'"commands":[[],'),
+        (b'"bits":[', b'"bits":[["c9",[0]],'),
+        (b'"bits":[["c0",[0]],', b'"bits":['),
+        (b"{", b""),
+    ],
+)
+def test_a_changed_pytket_circuit_is_refused(old: bytes, new: bytes) -> None:
+    program = qasm2("qreg q[2]; creg c[2]; rz(0.5) q[0]; measure q[0] -> c[0]; if(c==2) x q[1];")
+    text = emit(program, Dialect.PYTKET)
+    assert old in text
+    with pytest.raises(CircuitError):
+        parse_pytket(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"DECLARE ro BIT[2]", b"DECLARE ro BIT[3]"),
+        (b"H 0", b"H 7"),
+        (b"H 0", b"H 0 1"),
+        (b"H 0", b"JUMP @X"),
+        (b"H 0", b"DAGGER H 0"),
+        (b"RX(0.5)", b"RX(theta)"),
+        (b"RX(0.5)", b"RX(1.2.3)"),
+        (b"ro[1]", b"ro[2]"),
+        (b"# qubits 2", b"# qubits 0"),
+        (b"# registers 2", b"# registers"),
+    ],
+)
+def test_a_changed_quil_text_is_refused(old: bytes, new: bytes) -> None:
+    program = qasm2("qreg q[2]; creg c[2]; h q[0]; rx(0.5) q[1]; cx q[0],q[1]; measure q -> c;")
+    text = emit(program, Dialect.QUIL)
+    assert old in text
+    with pytest.raises(CircuitError):
+        parse_quil(text.replace(old, new, 1))
+
+
 @pytest.mark.parametrize("version", [2, 3])
 def test_every_definition_is_the_gate(version: int) -> None:
     table = OPENQASM2_DEFINITIONS if version == 2 else OPENQASM3_DEFINITIONS
@@ -136,7 +241,7 @@ async def test_another_parser_agrees(pool: GuardedPool, programs: list[Program])
         for dialect in (Dialect.OPENQASM2, Dialect.OPENQASM3):
             assert await second_opinion(program, dialect, pool) == emit(program, dialect)
         assert (await second_opinion(program, Dialect.QISKIT, pool)).startswith(b"QISKIT")
-    for dialect in (Dialect.BRAKET, Dialect.IONQ_JSON):
+    for dialect in (Dialect.BRAKET, Dialect.IONQ_JSON, Dialect.PYTKET, Dialect.QUIL):
         assert await second_opinion(programs[0], dialect, pool) == emit(programs[0], dialect)
 
 
@@ -178,6 +283,13 @@ def test_the_other_parser_sees_a_changed_text(dialect: Dialect, programs: list[P
         ("measure q -> c; x q[0];", Dialect.IONQ_JSON),
         ("measure q[0] -> c[0]; measure q[1] -> c[0];", Dialect.IONQ_JSON),
         ("rc3x q[0],q[1],q[2],q[3];", Dialect.OPENQASM3),
+        ("rc3x q[0],q[1],q[2],q[3];", Dialect.PYTKET),
+        ("creg d[1]; if(c==1) x q[0];", Dialect.QUIL),
+        ("sx q[0]; measure q -> c;", Dialect.QUIL),
+        ("x q[0];", Dialect.QUIL),
+        ("reset q[0]; measure q -> c;", Dialect.QUIL),
+        ("barrier q; measure q -> c;", Dialect.QUIL),
+        ("measure q[0] -> c[0]; measure q[1] -> c[0];", Dialect.QUIL),
     ],
 )
 def test_nothing_is_approximated(body: str, dialect: Dialect) -> None:
