@@ -44,6 +44,7 @@ fuzz: ## fuzz the circuit parsers for a minute, guided by coverage
 tools: ## put the real servers that tests use (OPA, an identity provider) into the cache
 	CACHE=$(CACHE) .ci/opa
 	CACHE=$(CACHE) .ci/oidc
+	CACHE=$(CACHE) .ci/witness
 
 lock: $(STAMP) ## renew requirements/dev.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

@@ -7,7 +7,9 @@
     │   ├── NoteRefused          bytes that are no note, or carry no trusted signature
     │   └── HeadConflict         another head is in the second store than the one expected
     ├── NotInLog             (Refused: NotFound) no such entry, size or tile
-    └── HeadUnavailable      (Unavailable) the second store did not answer
+    ├── HeadUnavailable      (Unavailable) the second store did not answer
+    └── WitnessFailed        (Unavailable) a witness gave no cosignature this time
+        └── WitnessContradicts   it has cosigned what this log does not have
 """
 
 from __future__ import annotations
@@ -29,6 +31,14 @@ class HeadConflict(LogIntegrityError):
 
 class HeadUnavailable(Unavailable):
     """The second store cannot be read or written now."""
+
+
+class WitnessFailed(Unavailable):
+    """A witness did not cosign. The message says why, in words of ours."""
+
+
+class WitnessContradicts(WitnessFailed):
+    """A witness knows another history of this log, or a longer one."""
 
 
 class NotInLog(NotFound):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cryogate.audit.checkpoint import open_checkpoint
@@ -12,6 +12,8 @@ from cryogate.audit.tiles import TileServer, tiles_of
 from cryogate.ports.store import ReadStore
 
 CHECKPOINT_FILE = "checkpoint"
+#: The newest head that witnesses cosigned, where there are any; mostly a little older.
+COSIGNED_FILE = "cosigned"
 VKEY_FILE = "vkey"
 Progress = Callable[[int, int], None]
 
@@ -22,11 +24,12 @@ async def export_log(
     verifiers: Sequence[NoteVerifier],
     directory: Path,
     progress: Progress | None = None,
+    beside: Mapping[str, bytes] | None = None,
 ) -> int:
     """Write the log of ``checkpoint`` into an empty or new directory; how many entries it has.
 
     The checkpoint comes last, so a directory with one is complete. The ``vkey`` file is there for
-    convenience: who verifies should have the key from elsewhere.
+    convenience: who verifies should have the key from elsewhere. ``beside`` are further files.
 
     Raises:
         LogIntegrityError: ``checkpoint`` is not signed by one of ``verifiers``, or the store does
@@ -43,6 +46,8 @@ async def export_log(
         _write(directory / str(tile).lstrip("/"), await server.tile(tile, size))
         if progress is not None:
             progress(done, len(tiles))
+    for name, content in (beside or {}).items():
+        _write(directory / name, content)
     _write(directory / VKEY_FILE, "".join(f"{each.vkey()}\n" for each in verifiers).encode())
     _write(directory / CHECKPOINT_FILE, checkpoint)
     return size

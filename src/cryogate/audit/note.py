@@ -166,7 +166,7 @@ def parse_note(data: bytes) -> Note:
     lines = tail[:-1].split("\n")
     if len(lines) > MAX_SIGNATURES:
         raise NoteRefused("the note has too many signatures")
-    note = Note(head + "\n", tuple(_parse_signature(line) for line in lines))
+    note = Note(head + "\n", tuple(parse_signature(line) for line in lines))
     if note.encode() != data:
         raise NoteRefused("the note has another spelling than its own")
     return note
@@ -194,7 +194,12 @@ def verified(note: Note, trusted: Sequence[NoteVerifier]) -> tuple[NoteVerifier,
     return tuple(good)
 
 
-def _parse_signature(line: str) -> NoteSignature:
+def parse_signature(line: str) -> NoteSignature:
+    """The signature on one line of a note, unchecked.
+
+    Raises:
+        NoteRefused: malformed.
+    """
     if not line.startswith(_DASH):
         raise NoteRefused("a signature line does not begin with an em dash")
     name, space, encoded = line.removeprefix(_DASH).partition(" ")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -104,35 +104,54 @@ class JobReceipt(msgspec.Struct, frozen=True):
 class Receipts:
     """Makes receipts from the log."""
 
-    def __init__(self, store: ReadStore, log: AuditLog) -> None:
+    def __init__(
+        self,
+        store: ReadStore,
+        log: AuditLog,
+        cosigned: Callable[[], bytes | None] | None = None,
+    ) -> None:
+        """``cosigned`` gives the newest head with a quorum of witnesses, where there are any."""
         self._store = store
         self._log = log
+        self._cosigned = cosigned or (lambda: None)
 
-    async def of_job(self, job_id: str, wait_s: float = 0) -> JobReceipt:
+    async def of_job(
+        self, job_id: str, wait_s: float = 0, *, cosigned_only: bool = False
+    ) -> JobReceipt:
         """The receipts of a job's steps; waits up to ``wait_s`` for those that are pending.
+
+        A receipt leads to the cosigned head if that covers its entry, else to the newest head;
+        with ``cosigned_only`` the entry is pending until the witnesses' quorum covers it.
 
         Raises:
             LogIntegrityError: what is stored is not what was logged.
             StoreUnavailable: the database did not answer.
         """
-        found = await self._of_job(job_id)
+        seen = self._log.checkpoint(), self._cosigned()
+        found = await self._of_job(job_id, cosigned_only)
         for _ in range(int(wait_s / _STEP_S)):
             if not found.pending:
                 break
-            size = self._log.published_size
             await asyncio.sleep(_STEP_S)
-            if self._log.published_size != size:
-                found = await self._of_job(job_id)
+            now = self._log.checkpoint(), self._cosigned()
+            if now != seen:
+                seen = now
+                found = await self._of_job(job_id, cosigned_only)
         return found
 
-    async def _of_job(self, job_id: str) -> JobReceipt:
+    async def _of_job(self, job_id: str, cosigned_only: bool) -> JobReceipt:
         receipts: list[Receipt] = []
         pending = 0
-        head, size = self._log.checkpoint(), self._log.published_size
+        cosigned = self._cosigned()
+        best = (cosigned, peek_checkpoint(cosigned).size) if cosigned else (None, 0)
+        newest = self._log.checkpoint(), self._log.published_size
         for row in await self._store.fetch("log_of_job", {"job_id": job_id}):
             action, seq = str(row["action"]), row["seq"]
             if action not in JOB_STEPS:
                 continue
+            head, size = best
+            if not cosigned_only and (not isinstance(seq, int) or seq >= size):
+                head, size = newest
             if head is None or not isinstance(seq, int) or seq >= size:
                 pending += 1
                 continue

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from cryogate.audit.checkpoint import Checkpoint, parse_checkpoint_text
 from cryogate.audit.errors import NoteRefused
@@ -31,12 +31,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Logs, witnesses, groups, and the name that must be met; ``none`` needs no witness."""
+    """Logs, witnesses, groups, and the name that must be met; ``none`` needs no witness.
+
+    ``urls`` are the witnesses' by name, where the file gives one.
+    """
 
     logs: tuple[NoteVerifier, ...]
     witnesses: Mapping[str, NoteVerifier]
     groups: Mapping[str, Group]
     quorum: str
+    urls: Mapping[str, str] = field(default_factory=dict)
 
     def open(self, note: bytes) -> Checkpoint:
         """The checkpoint in ``note``, if the policy accepts it.
@@ -65,8 +69,8 @@ class Policy:
         return sum(self._met(member, cosigned) for member in group.members) >= group.needed
 
 
-def parse_policy(text: str) -> Policy:
-    """The policy in a file.
+def parse_policy(text: str, logs_known: Sequence[NoteVerifier] = ()) -> Policy:
+    """The policy in a file. ``logs_known`` count where the file lists no log.
 
     Raises:
         NoteRefused: malformed; names the line.
@@ -74,7 +78,7 @@ def parse_policy(text: str) -> Policy:
     if len(text) > MAX_POLICY_BYTES:
         raise NoteRefused("the policy is too large")
     logs, witnesses, groups = list[NoteVerifier](), dict[str, NoteVerifier](), dict[str, Group]()
-    keys: set[bytes] = set()
+    keys, urls = set[bytes](), dict[str, str]()
     quorum: str | None = None
     for number, line in enumerate(text.split("\n"), 1):
         words = line.split()
@@ -86,9 +90,10 @@ def parse_policy(text: str) -> Policy:
                     continue
                 case ["log", vkey] | ["log", vkey, _]:
                     logs.append(_fresh(vkey, keys))
-                case ["witness", name, vkey] | ["witness", name, vkey, _]:
+                case ["witness", name, vkey, *url] if len(url) < 2:
                     _new(name, witnesses, groups)
                     witnesses[name] = _fresh(vkey, keys)
+                    urls.update(zip([name], url, strict=False))
                 case ["group", name, count, *members] if members:
                     _new(name, witnesses, groups)
                     groups[name] = _group(count, members, {*witnesses, *groups})
@@ -102,9 +107,9 @@ def parse_policy(text: str) -> Policy:
             raise NoteRefused(f"policy line {number}: {error}") from error
     if quorum is None:
         raise NoteRefused("the policy has no quorum line")
-    if not logs:
+    if not (logs or logs_known):
         raise NoteRefused("the policy lists no log")
-    return Policy(tuple(logs), witnesses, groups, quorum)
+    return Policy(tuple(logs or logs_known), witnesses, groups, quorum, urls)
 
 
 def _fresh(text: str, keys: set[bytes]) -> NoteVerifier:

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryogate.audit.checkpoint import Checkpoint, open_checkpoint
-from cryogate.audit.errors import LogIntegrityError, NoteRefused
+from cryogate.audit.errors import HeadConflict, LogIntegrityError, NoteRefused
 from cryogate.audit.heads import HeadStore
 from cryogate.audit.merkle import EMPTY_ROOT, verify_consistency
-from cryogate.audit.note import Note, NoteSigner, NoteVerifier, parse_note
+from cryogate.audit.note import Note, NoteSignature, NoteSigner, NoteVerifier, parse_note
 from cryogate.audit.remote import RemoteSource, ServedTree
 
 
@@ -41,6 +41,18 @@ class Seen:
 
 class Contradiction(LogIntegrityError):
     """The log's key signed two heads that do not fit together."""
+
+
+class WrongPlace(LogIntegrityError):
+    """The proof begins elsewhere than at the last cosigned head; ``size`` is that one's."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the last cosigned head covers {size} entries")
+        self.size = size
+
+
+class NoProof(LogIntegrityError):
+    """The proof does not lead from the last cosigned head to this one."""
 
 
 class Witness:
@@ -74,12 +86,7 @@ class Witness:
         if note is None:
             raise LogIntegrityError("the log shows no head")
         head = open_checkpoint(note, self._trusted, self._origin)  # (1)
-        kept = await self._heads.read()
-        last = (
-            Checkpoint(self._origin, 0, EMPTY_ROOT)
-            if kept is None
-            else open_checkpoint(kept, self._trusted, self._origin)
-        )
+        kept, last = await self._last()
         if head.size < last.size:
             # An old head alone is no contradiction, unless it is not a beginning of the newer one,
             # which its tiles can no longer show: a cache, or a log that was set back.
@@ -93,6 +100,51 @@ class Witness:
         cosigned = self._cosign(note)
         await self._heads.advance(kept, cosigned)  # (3)
         return Seen(last.size, head.size, cosigned)
+
+    async def submitted(
+        self, old: int, proof: Sequence[bytes], note: bytes
+    ) -> tuple[NoteSignature, ...]:
+        """Cosignatures over a head that the log sent with its proof (C2SP tlog-witness).
+
+        The same store as for `look`: a head is cosigned against the last one however that came.
+
+        Raises:
+            WrongPlace: ``old`` is not what was cosigned last, or no longer.
+            NoProof: it does not hold; two heads of one size that differ are kept as evidence.
+            NoteRefused: no signature of the log.
+            HeadUnavailable: the witness's own store does not answer; nothing was cosigned.
+        """
+        head = open_checkpoint(note, self._trusted, self._origin)  # (1)
+        kept, last = await self._last()
+        if old != last.size:
+            raise WrongPlace(last.size)
+        holds = verify_consistency(old, head.size, tuple(proof), last.root, head.root)
+        if (old == 0 and proof) or not holds:  # (2)
+            if head.size == old:
+                # A wrong proof alone accuses nobody; two roots for one size do.
+                self._keep(f"head-{last.size}", kept or b"")
+                self._keep(f"head-{head.size}-contradicts", note)
+            raise NoProof("the proof does not lead from the last cosigned head to this one")
+        cosigned = self._cosign(note)
+        if head.size > last.size:
+            try:
+                await self._heads.advance(kept, cosigned)  # (3)
+            except HeadConflict as error:
+                # Another request was faster; this one must be proved against what that one left.
+                raise WrongPlace((await self._last())[1].size) from error
+        ours = {(s.verifier().name, s.verifier().key_id) for s in self._signers}
+        signed = parse_note(cosigned).signatures
+        return tuple(s for s in signed if (s.name, s.key_id) in ours)
+
+    async def head(self) -> bytes | None:
+        """The last cosigned head, for monitors; None before the first."""
+        return await self._heads.read()
+
+    async def _last(self) -> tuple[bytes | None, Checkpoint]:
+        kept = await self._heads.read()
+        if kept is None:
+            return None, Checkpoint(self._origin, 0, EMPTY_ROOT)
+        return kept, open_checkpoint(kept, self._trusted, self._origin)
 
     async def _consistent(
         self,

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from cryogate.audit.verify import VerifyReport
     from cryogate.cli.local_log import Trust
     from cryogate.config import Config
+    from cryogate.ports.store import ReadStore
 
 _PATH = click.Path(path_type=Path)
-_MAX_HEAD_BYTES = 64 << 10
+_MAX_HEAD_BYTES = 128 << 10
+COSIGNED = "the cosigned head"
 _KEY_HELP = "Trusted key (name+id+key) or a file with it, from elsewhere than the log."
 
 
@@ -138,6 +140,7 @@ async def _verify_store(
         kept = {"the head store": newest, **kept}
     async with open_log(config) as store:
         trust = await trust_for_store(keys, config.state, store, config.audit.origin)
+        kept = {**kept, **await _beside(store, config.audit.origin)}
         with counting() as progress:
             report = await verify_log(
                 StoreSource(store),
@@ -157,11 +160,14 @@ async def _verify_directory(
     kept: dict[str, bytes],
     policy: Policy | None,
 ) -> tuple[VerifyReport, Trust]:
+    from cryogate.audit.export import COSIGNED_FILE
     from cryogate.audit.sources import DirectorySource
     from cryogate.audit.verify import verify_log
     from cryogate.cli.local_log import trust_for_directory
 
     trust = trust_for_directory(keys, settings.state, directory)
+    if (directory / COSIGNED_FILE).is_file():
+        kept = {**kept, COSIGNED: _head(directory / COSIGNED_FILE)}
     with counting() as progress:
         source = DirectorySource(directory)
         return await verify_log(
@@ -192,7 +198,7 @@ def _verify_url(
 
 async def _export(config: Config, directory: Path, keys: tuple[str, ...]) -> int:
     from cryogate.audit.errors import LogIntegrityError
-    from cryogate.audit.export import export_log
+    from cryogate.audit.export import COSIGNED_FILE, export_log
     from cryogate.audit.sources import StoreSource
     from cryogate.cli.failure import VerificationFailed
     from cryogate.cli.local_log import open_log, trust_for_store
@@ -205,11 +211,19 @@ async def _export(config: Config, directory: Path, keys: tuple[str, ...]) -> int
             raise Malformed("no_log", "the log has no signed head yet: nothing to export")
         try:
             with counting() as progress:
-                return await export_log(store, checkpoint, trust.keys, directory, progress)
+                beside = await _beside(store, config.audit.origin)
+                files = {COSIGNED_FILE: beside[COSIGNED]} if beside else {}
+                return await export_log(store, checkpoint, trust.keys, directory, progress, files)
         except LogIntegrityError as error:
             raise VerificationFailed(str(error)) from error
         except OSError as error:
             raise Malformed("not_exported", str(error)) from error
+
+
+async def _beside(store: ReadStore, origin: str) -> dict[str, bytes]:
+    """The head that witnesses cosigned, by its name for messages, if there is one."""
+    row = await store.fetch_one("cosigned_head", {"origin": origin})
+    return {} if row is None else {COSIGNED: str(row["note"]).encode()}
 
 
 def _human(report: VerifyReport, trust: Trust) -> None:

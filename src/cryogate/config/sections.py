@@ -238,11 +238,17 @@ class Budgets(Section, frozen=True, kw_only=True):
 class Audit(Section, frozen=True, kw_only=True):
     """The log's name in its checkpoints (C2SP origin), the second store of its head, and
     whether heads are signed with ML-DSA-44 beside Ed25519.
+
+    ``witnesses`` is a file in C2SP tlog-policy: who cosigns the heads, where, and which quorum.
     """
 
     origin: str = "cryogate.local/log"
     heads: str = ""
     mldsa44: bool = True
+    witnesses: str = ""
+    witness_every_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 10
+    witness_timeout_s: Annotated[int, msgspec.Meta(ge=1, le=60)] = 10
+    witness_alert_min: Annotated[int, msgspec.Meta(ge=1, le=10_080)] = 15
 
 
 class Revocations(Section, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -26,8 +27,16 @@ _LARGEST = 2**53
 class AuditRoutes:
     """Events, proofs, the signed head, and the log as C2SP tlog-tiles under ``/audit``."""
 
-    def __init__(self, log: AuditLog, store: ReadStore, provenances: Provenances) -> None:
+    def __init__(
+        self,
+        log: AuditLog,
+        store: ReadStore,
+        provenances: Provenances,
+        served: Callable[[], bytes | None] | None = None,
+    ) -> None:
+        """``served`` gives the head that is shown: the cosigned one, where there are witnesses."""
         self._log = log
+        self._served = served or log.checkpoint
         self._tracer = Tracer(store, log)
         self._provenances = provenances
         self._tiles = TileServer(store, log.checkpoint)
@@ -50,7 +59,7 @@ class AuditRoutes:
 
     async def checkpoint(self, request: Request) -> Response:
         """The newest signed head, as a C2SP checkpoint."""
-        note = self._log.checkpoint()
+        note = self._served()
         if note is None:
             raise Unavailable("the log has no head yet")
         return Response(note, media_type="text/plain", headers={"cache-control": "no-store"})

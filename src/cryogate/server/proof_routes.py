@@ -43,11 +43,15 @@ class ProofRoutes:
         )
 
     async def receipt(self, request: Request, caller: Caller) -> Response:
-        """What the log holds of the job, with proofs; ``?wait_s=N`` waits for what is pending."""
-        params = query(request, "wait_s")
+        """What the log holds of the job, with proofs; ``?wait_s=N`` waits for what is pending.
+
+        With ``?cosigned=1`` only proofs that lead to a head with the witnesses' quorum.
+        """
+        params = query(request, "wait_s", "cosigned")
         wait_s = whole_number(params, "wait_s", 0, _LONGEST_WAIT_S)
+        only = whole_number(params, "cosigned", 0, 1) == 1
         job = await self._job(caller, request.path_params["job_id"])
-        return reply(await self._receipts.of_job(job.job_id, wait_s))
+        return reply(await self._receipts.of_job(job.job_id, wait_s, cosigned_only=only))
 
     async def provenance(self, request: Request, caller: Caller) -> Response:
         """The signed statement about the job's result, with the receipts that go with it."""

@@ -37,6 +37,7 @@ from cryogate.wiring.ground import Ground
 from cryogate.wiring.identity import Identity
 from cryogate.wiring.logbook import log_endpoints, open_log, open_provenances, tell_auditors
 from cryogate.wiring.metrics import Metrics
+from cryogate.wiring.outside import Outside
 from cryogate.wiring.policy import Policies
 from cryogate.wiring.road import Road
 from cryogate.wiring.sinks import open_feeders
@@ -83,6 +84,7 @@ class Deployment:
         )
         self.audit: AuditLog | None = None
         self.provenances: Provenances | None = None
+        self.outside: Outside | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._exit = AsyncExitStack()
 
@@ -100,6 +102,8 @@ class Deployment:
         await self.policies.start()
         await self.identity.keys.start()
         self.audit = await open_log(ground)
+        self.outside = Outside(ground, self.audit, self.watch.alerts)
+        self._exit.push_async_callback(self.outside.close)
         self.provenances = await open_provenances(ground)
         await self.audit.start()
         self._exit.push_async_callback(self.audit.close)
@@ -116,7 +120,7 @@ class Deployment:
 
     def app(self) -> ASGIApp:
         """The ASGI application; call after `open`."""
-        if self.audit is None or self.provenances is None:
+        if self.audit is None or self.provenances is None or self.outside is None:
             raise RuntimeError("open the deployment first")
         endpoints = (
             *self.road.endpoints(),
@@ -126,7 +130,7 @@ class Deployment:
             *self.governance.endpoints(self.road.dispatcher, self.road.changes),
             *self.policies.endpoints(),
             *self._ops.endpoints(),
-            *log_endpoints(self.ground, self.road, self.audit, self.provenances),
+            *log_endpoints(self.ground, self.road, self.audit, self.provenances, self.outside),
             *self._metrics_endpoints(),
             *self.identity.people.endpoints(
                 self.identity.registry,
@@ -182,6 +186,8 @@ class Deployment:
         self._exit.push_async_callback(dispatcher.close)
         assert self.audit is not None  # noqa: S101 - app() has checked
         self._run(self.audit.run(), "audit log")
+        for name, work in self.outside.tasks() if self.outside else ():
+            self._run(work, name)
         revocations = self.identity.revocations
         revocations.subscribe(dispatcher.heed)
         self._run(ground.notices.listen(CHANNEL, revocations.heard), "notices")

@@ -23,6 +23,7 @@ from cryogate.server.audit_routes import AuditRoutes
 from cryogate.server.endpoints import Endpoint
 from cryogate.server.proof_routes import ProofRoutes
 from cryogate.wiring.ground import Ground
+from cryogate.wiring.outside import Outside
 from cryogate.wiring.road import Road
 
 log = logging.getLogger("cryogate.audit")
@@ -58,12 +59,14 @@ async def open_provenances(ground: Ground) -> Provenances:
 
 
 def log_endpoints(
-    ground: Ground, road: Road, audit: AuditLog, provenances: Provenances
+    ground: Ground, road: Road, audit: AuditLog, provenances: Provenances, outside: Outside
 ) -> tuple[Endpoint, ...]:
     """The log for auditors, and receipts and provenance for agents."""
-    proofs = ProofRoutes(Receipts(ground.store, audit), provenances, road.jobs.job)
+    receipts = Receipts(ground.store, audit, outside.cosigned)
+    proofs = ProofRoutes(receipts, provenances, road.jobs.job)
     road.agent_routes.attach(proofs.attach)
-    return (*AuditRoutes(audit, ground.store, provenances).endpoints(), *proofs.endpoints())
+    auditing = AuditRoutes(audit, ground.store, provenances, outside.served)
+    return (*auditing.endpoints(), *proofs.endpoints())
 
 
 def tell_auditors(state: Path, audit: AuditLog, provenances: Provenances) -> None:

@@ -1,0 +1,133 @@
+"""What others say about the log: its witnesses. Off unless configured, and never waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cryogate.audit.cosigning import Cosigning
+from cryogate.audit.errors import NoteRefused
+from cryogate.audit.log import AuditLog
+from cryogate.audit.note import MAX_SIGNATURES, NoteVerifier
+from cryogate.audit.tlog_policy import MAX_POLICY_BYTES, Policy, parse_policy
+from cryogate.audit.witness_client import WitnessClient
+from cryogate.audit.witness_protocol import MAX_ANSWER_BYTES
+from cryogate.config import LOOPBACK, ConfigError
+from cryogate.config.sections import Outbound
+from cryogate.outbound.addresses import networks
+from cryogate.outbound.fetcher import Fetcher
+from cryogate.ports.alerts import Alerts
+from cryogate.wiring.ground import Ground
+
+_THIS_MACHINE = ("127.0.0.0/8", "::1/128")
+
+
+class Outside:
+    """Made with the log, before it is started; ``tasks`` run until they are cancelled."""
+
+    def __init__(self, ground: Ground, audit: AuditLog, alerts: Alerts) -> None:
+        self._audit = audit
+        self._doors: list[Fetcher] = []
+        self.cosigning = self._cosigning(ground, alerts)
+
+    def cosigned(self) -> bytes | None:
+        """The newest head with a quorum of witnesses; None where there are none."""
+        return self.cosigning.cosigned() if self.cosigning else None
+
+    def served(self) -> bytes | None:
+        """The head that others are shown."""
+        return self.cosigning.served() if self.cosigning else self._audit.checkpoint()
+
+    def tasks(self) -> Iterable[tuple[str, Coroutine[Any, Any, None]]]:
+        """What runs beside the log, by name."""
+        if self.cosigning is not None:
+            yield "witnesses", self.cosigning.run()
+
+    async def close(self) -> None:
+        """Close what is open."""
+        for door in self._doors:
+            await door.close()
+
+    def _cosigning(self, ground: Ground, alerts: Alerts) -> Cosigning | None:
+        config = ground.config.audit
+        if not config.witnesses:
+            return None
+        policy = read_policy("audit.witnesses", config.witnesses, self._audit.verifiers)
+        keys: dict[str, list[NoteVerifier]] = {}
+        for name, key in policy.witnesses.items():
+            url = policy.urls.get(name)
+            if url is None:
+                raise ConfigError(f"audit.witnesses: the witness {name} has no URL to ask it at")
+            keys.setdefault(url.rstrip("/"), []).append(key)
+        if len(policy.witnesses) + len(self._audit.verifiers) > MAX_SIGNATURES:
+            raise ConfigError("audit.witnesses: a head has no room for so many signatures")
+        clients = []
+        for url, known in keys.items():
+            door = self._door(
+                "audit.witnesses", url, ground.config.outbound,
+                timeout_s=config.witness_timeout_s, max_bytes=MAX_ANSWER_BYTES,
+            )  # fmt: skip
+            clients.append(WitnessClient(url, known, door.send))
+        return Cosigning(
+            self._audit,
+            policy,
+            clients,
+            store=ground.store,
+            clock=ground.clock,
+            alerts=alerts,
+            every_ms=config.witness_every_s * 1000,
+            alert_ms=config.witness_alert_min * 60_000,
+            timeout_s=config.witness_timeout_s,
+        )
+
+    def _door(
+        self, setting: str, url: str, outbound: Outbound, *, timeout_s: float, max_bytes: int
+    ) -> Fetcher:
+        door = operator_door(setting, url, outbound, timeout_s=timeout_s, max_bytes=max_bytes)
+        self._doors.append(door)
+        return door
+
+
+def operator_door(
+    setting: str, url: str, outbound: Outbound, *, timeout_s: float, max_bytes: int
+) -> Fetcher:
+    """A way to one address that the operator wrote down: https, or http on this machine.
+
+    Raises:
+        ConfigError: neither; names the setting.
+    """
+    parts = urlsplit(url)
+    near = parts.hostname in LOOPBACK
+    if parts.scheme != "https" and not (parts.scheme == "http" and near):
+        raise ConfigError(f"{setting}: write an https URL (http on this machine), not {url}")
+    try:
+        return Fetcher(
+            allowed=networks((*outbound.private_networks, *(_THIS_MACHINE if near else ()))),
+            ca_file=outbound.ca_file or None,
+            timeout_s=timeout_s,
+            max_bytes=max_bytes,
+            insecure_http=near,
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{setting}: {error}") from error
+
+
+def read_policy(setting: str, path: str, own: tuple[NoteVerifier, ...]) -> Policy:
+    """The tlog-policy in a file; its logs are ours where it lists none.
+
+    Raises:
+        ConfigError: unreadable, malformed, or about other logs only.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            policy = parse_policy(file.read(MAX_POLICY_BYTES + 1).decode(), own)
+    except OSError as error:
+        raise ConfigError(f"{setting}: cannot read {path}: {error.strerror}") from error
+    except (NoteRefused, UnicodeDecodeError) as error:
+        raise ConfigError(f"{setting}: {path}: {error}") from error
+    ours = {key.vkey() for key in own}
+    if not any(key.vkey() in ours for key in policy.logs):
+        raise ConfigError(f"{setting}: {path} lists other logs, not this one: {min(ours)}")
+    return policy
