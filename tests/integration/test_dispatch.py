@@ -26,11 +26,13 @@ from cryogate.circuits import (
 )
 from cryogate.credentials import EmbeddedLeases
 from cryogate.domain.events import Event
+from cryogate.domain.secrets import Secret
 from cryogate.gateway.breaker import BreakerState
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch import Dispatcher, DispatchLimits
+from cryogate.gateway.places import Places
 from cryogate.gateway.second_reading import SecondReader
-from cryogate.ports.credentials import Lease
+from cryogate.ports.credentials import Lease, LeaseIssuer, LeaseTerms
 from cryogate.ports.provider import (
     Backend,
     Provider,
@@ -61,7 +63,7 @@ class Scene:
     def __init__(self, made: World) -> None:
         self.world = made
         self.vendor = FakeProvider()
-        self.changes = JobChanges()
+        self.changes, self.places = JobChanges(), Places()
         self.open: list[Dispatcher] = []
         self.told: list[Event] = []
         self.other_parser = SECOND_OPINION_ENTRYPOINT
@@ -85,6 +87,7 @@ class Scene:
         revocations: FollowedRevocations | None = None,
         *,
         heartbeats: bool = False,
+        leases: LeaseIssuer | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> Dispatcher:
         provider = provider or self.vendor
@@ -96,7 +99,8 @@ class Scene:
             store=self.world.store,
             clock=self.world.clock,
             providers={provider.scheme: provider},
-            leases=EmbeddedLeases(self.world.clock),
+            leases=leases or EmbeddedLeases(self.world.clock),
+            places=self.places,
             ledger=self.world.ledger,
             revocations=revocations,
             changes=self.changes,
@@ -195,6 +199,56 @@ async def test_a_simulated_job_runs_end_to_end(scene: Scene) -> None:
     assert (await scene.world.job_row())["state"] == "done"
     assert (await scene.actions())[-3:] == ["job.dispatching", "job.submitted", "job.done"]
     await local.close()
+
+
+class Safe(LeaseIssuer):
+    """A secret store that is shut now and then."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.shut = scene, False
+        self.given: list[LeaseTerms] = []
+
+    async def _issue(self, terms: LeaseTerms, ttl_s: int) -> Lease:
+        if self.shut:
+            raise ConnectionError("shut")
+        self.given.append(terms)
+        until_ms = self.scene.world.clock.now_ms() + ttl_s * 1000
+        return Lease(f"l{len(self.given)}", terms.scheme, until_ms, Secret(b"k"), terms)
+
+    async def revoke(self, lease_id: str) -> None:
+        return
+
+
+async def test_without_a_credential_a_job_waits_and_says_why(scene: Scene) -> None:
+    safe = Safe(scene)
+    safe.shut = True
+    await scene.queue()
+    dispatcher = await scene.dispatcher(leases=safe)
+    for _ in range(8):  # more often than there are attempts
+        await dispatcher.turn()
+        await dispatcher.settled()
+        scene.world.clock.advance(s=60)
+    row = await scene.world.job_row()
+    assert (row["state"], row["hold"], row["failure"]) == ("queued", "held", None)
+    assert scene.places.waits("j1") == "no_credential"
+    assert scene.vendor.calls == []
+    assert await scene.actions() == ["job.waiting"], "said once, and no attempt is used up"
+    safe.shut = False
+    await dispatcher.turn()
+    await dispatcher.settled()
+    assert (await scene.world.job_row())["state"] == "done"
+    assert scene.places.waits("j1") is None
+
+
+@pytest.mark.attack("R2")
+async def test_who_is_revoked_gets_no_credential(scene: Scene) -> None:
+    safe = Safe(scene)
+    await scene.queue()
+    await scene.revoke("agent", "a1")
+    dispatcher = await scene.dispatcher(leases=safe)
+    await dispatcher.turn()
+    await dispatcher.settled()
+    assert safe.given == []
 
 
 @pytest.mark.attack("L3")

@@ -39,6 +39,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     currency: str | None = None
     approval: ApprovalView | None = None
     failure: str | None = None
+    waiting_for: str | None = None
     metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
     created_at: str | None = None
     updated_at: str | None = None

@@ -1,13 +1,15 @@
 """The books of leases: who holds which credential for what, and that each of them ends.
 
 (1) A lease is on record before its back end is asked, so that no credential exists unrecorded. A
-    crash in between leaves a record that lapses.
+    crash in between leaves a record that lapses. A credential that comes after its lease was ended,
+    or cannot be put on record, is ended at once and used by nobody.
 (2) To end a lease, the wish is on record before the vendor is told. A failure is tried again with
     growing waits until it succeeds or the credential has lapsed; meanwhile an alert is open and
     the agent is suspended: `holds_in_force` reads the failed attempts themselves, so the hold
     lifts by itself and cannot be forgotten (R6).
-(3) What a crashed process held is ended when its successor starts, where it can be known; on
-    several replicas it lapses.
+(3) What a process holds is ended when it stops. What a crashed one held is ended when its
+    successor starts, where it can be known, or lapses. What another replica has ended, this one
+    stops using at its next sweep.
 (4) A source that fails, lies about the time or has no answer gives no lease: nothing is sent, and
     an alert tells.
 """
@@ -19,6 +21,9 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
+from cryogate.credentials.lease_rows import added, event_of, record_of
 from cryogate.domain.decisions import Scalar
 from cryogate.domain.errors import NotFound, Unavailable
 from cryogate.domain.events import Event, Outcome
@@ -50,6 +55,9 @@ _MAX_LIFE_MS: Final = 12 * 3_600_000
 _MAX_HANDLE: Final = 512
 _BATCH: Final = 64
 _REMEMBERED: Final = 10_000
+_ASKED: Final = 500
+#: Longer than a call to a vendor: who ends a lease has it to himself for so long.
+_CALL_MS: Final = 20_000
 
 
 async def _nothing() -> None:
@@ -74,6 +82,7 @@ class LeaseDesk(LeaseIssuer, LeaseBook):
         self._sources, self._local, self._alerts = sources, local, alerts
         self._holder, self._held_changed = holder, held_changed
         self._ended: dict[str, None] = {}
+        self._live: dict[str, None] = {}
 
     # -- for the gateway ---------------------------------------------------------------------
 
@@ -82,7 +91,9 @@ class LeaseDesk(LeaseIssuer, LeaseBook):
             return await self._local.lease(terms, ttl_s)
         source = self._sources.get(terms.scheme)
         if source is None:
-            raise LeaseUnavailable(f"no credential is configured for {terms.scheme}")
+            why = f"no credential is configured for {terms.scheme}"
+            self._tell(terms.scheme, why)
+            raise LeaseUnavailable(why)
         terms = await self._with_cost_center(terms)
         lease_id = new_id(LEASE)
         await self._record(lease_id, terms, ttl_s)  # (1)
@@ -94,11 +105,14 @@ class LeaseDesk(LeaseIssuer, LeaseBook):
             await self._failed(lease_id, terms, error)
             raise LeaseUnavailable(f"no credential for {terms.scheme}") from error
         params: dict[str, SqlValue] = {
-            "lease_id": lease_id,
-            "handle": minted.handle,
-            "expires_ms": minted.expires_ms,
-        }
-        await self._store.commit(UnitOfWork((Statement("lease_minted", params),)))
+            "lease_id": lease_id, "handle": minted.handle, "expires_ms": minted.expires_ms,
+        }  # fmt: skip
+        try:
+            await self._store.commit(UnitOfWork((Statement("lease_minted", params),)))
+        except (GuardFailed, Unavailable) as error:  # (1)
+            await self._unwanted(lease_id, source, params)
+            raise LeaseUnavailable(f"the lease of {terms.scheme} ended meanwhile") from error
+        self._live[lease_id] = None
         return Lease(lease_id, terms.scheme, minted.expires_ms, minted.secret, terms)
 
     async def _renew(self, lease: Lease, ttl_s: int) -> Lease:
@@ -108,8 +122,15 @@ class LeaseDesk(LeaseIssuer, LeaseBook):
         row = await self._store.fetch_one("lease_by_id", {"lease_id": lease.lease_id})
         if row is None or row["state"] != "active":
             return await self._issue(lease.terms, ttl_s)
-        async with asyncio.timeout(_MINT_S):
-            until_ms = await source.prolong(str(row["handle"]), ttl_s)
+        until_ms = None
+        try:
+            async with asyncio.timeout(_MINT_S):
+                until_ms = await source.prolong(str(row["handle"]), ttl_s)
+            if until_ms is not None:
+                self._plausible(Minted(lease.secret, until_ms))
+        except Exception as error:
+            until_ms = None
+            log.warning("lease %s is not prolonged: %s", lease.lease_id, type(error).__name__)
         if until_ms is None:
             made = await self._issue(lease.terms, ttl_s)
             try:
@@ -117,14 +138,15 @@ class LeaseDesk(LeaseIssuer, LeaseBook):
             except Unavailable:
                 log.warning("lease %s was replaced, but still works", lease.lease_id)
             return made
-        self._plausible(Minted(lease.secret, until_ms))
         params: dict[str, SqlValue] = {
-            "lease_id": lease.lease_id,
-            "handle": str(row["handle"]),
-            "expires_ms": until_ms,
-        }
+            "lease_id": lease.lease_id, "handle": str(row["handle"]), "expires_ms": until_ms,
+        }  # fmt: skip
         event = self._event("lease.renewed", Outcome.SUCCESS, lease.lease_id, lease.terms)
-        await self._store.commit(UnitOfWork((Statement("lease_minted", params),), (event,)))
+        try:
+            await self._store.commit(UnitOfWork((Statement("lease_minted", params),), (event,)))
+        except GuardFailed as error:
+            self._forget(lease.lease_id)
+            raise LeaseUnavailable(f"the lease of {lease.scheme} ended meanwhile") from error
         return Lease(lease.lease_id, lease.scheme, until_ms, lease.secret, lease.terms)
 
     def ended(self, lease_id: str) -> bool:
@@ -150,7 +172,7 @@ class LeaseDesk(LeaseIssuer, LeaseBook):
     async def list(self, state: str | None, limit: int) -> Sequence[LeaseRecord]:
         """See `LeaseBook.list`."""
         rows = await self._store.fetch("leases_page", {"state": state, "limit": limit})
-        return [_record_of(row) for row in rows]
+        return [record_of(row) for row in rows]
 
     async def revoke_by(self, lease_id: str, actor: str) -> LeaseRecord:
         """See `LeaseBook.revoke_by`."""
@@ -164,7 +186,7 @@ class LeaseDesk(LeaseIssuer, LeaseBook):
         except LeaseNotRevoked:
             log.warning("lease %s still works", lease_id)
         found = await self._store.fetch_one("lease_by_id", {"lease_id": lease_id})
-        return _record_of(found or row)
+        return record_of(found or row)
 
     # -- in the background -------------------------------------------------------------------
 
@@ -174,11 +196,14 @@ class LeaseDesk(LeaseIssuer, LeaseBook):
         Raises:
             StoreUnavailable: the database did not answer.
         """
+        await self._end_own()
+
+    async def _end_own(self) -> None:
         for row in await self._store.fetch("leases_of_holder", {"holder": self._holder}):
             try:
                 await self._end(str(row["lease_id"]), None)
             except LeaseNotRevoked:
-                log.warning("lease %s of an earlier process still works", row["lease_id"])
+                log.warning("lease %s of this or an earlier process still works", row["lease_id"])
 
     async def run(self, interval_s: float = 1.0) -> None:
         """`sweep` until cancelled."""
@@ -198,19 +223,44 @@ class LeaseDesk(LeaseIssuer, LeaseBook):
             StoreUnavailable: the database did not answer.
         """
         now_ms = self._clock.now_ms()
+        await self._hear()
         rows = await self._store.fetch("leases_due", {"now_ms": now_ms, "most": _BATCH})
         for row in rows:
-            record = _record_of(row)
+            record = record_of(row)
             if record.expires_ms <= now_ms:
                 await self._lapse(record, now_ms)
-            else:
+            elif await self._try_again(row, now_ms):
                 try:
                     await self._tell_vendor(record, str(row["handle"]), None)
                 except LeaseNotRevoked:
                     continue
 
+    async def _hear(self) -> None:
+        live = list(self._live)
+        for start in range(0, len(live), _ASKED):
+            params = {"leases": msgspec.json.encode(live[start : start + _ASKED]).decode()}
+            for row in await self._store.fetch("leases_over", params):
+                self._forget(str(row["lease_id"]))
+
+    async def _try_again(self, row: Row, now_ms: int) -> bool:
+        """Whether this try is ours: of several replicas, one asks the vendor."""
+        params: dict[str, SqlValue] = {
+            "lease_id": str(row["lease_id"]),
+            "seen_ms": int(row["next_ms"] or 0),
+            "next_ms": now_ms + _CALL_MS,
+        }
+        try:
+            await self._store.commit(UnitOfWork((Statement("lease_try", params),)))
+        except GuardFailed:
+            return False
+        return True
+
     async def close(self) -> None:
-        """Close the sources."""
+        """(3), then close the sources."""
+        try:
+            await self._end_own()
+        except Unavailable:
+            log.warning("leases were not ended, they lapse", exc_info=True)
         for source in self._sources.values():
             await source.close()
 
@@ -228,20 +278,9 @@ class LeaseDesk(LeaseIssuer, LeaseBook):
         )  # fmt: skip
 
     async def _record(self, lease_id: str, terms: LeaseTerms, ttl_s: int) -> None:
-        now_ms = self._clock.now_ms()
-        params: dict[str, SqlValue] = {
-            "lease_id": lease_id,
-            "scheme": terms.scheme,
-            "backend": terms.backend,
-            "experiment_id": terms.experiment_id,
-            "agent_id": terms.agent_id,
-            "session_id": terms.session_id,
-            "holder": self._holder,
-            "now_ms": now_ms,
-            "expires_ms": now_ms + ttl_s * 1000,
-        }
+        statement = added(lease_id, terms, self._holder, self._clock.now_ms(), ttl_s)
         event = self._event("lease.issued", Outcome.INTENT, lease_id, terms)
-        await self._store.commit(UnitOfWork((Statement("lease_add", params),), (event,)))
+        await self._store.commit(UnitOfWork((statement,), (event,)))
 
     def _plausible(self, minted: Minted) -> None:
         now_ms = self._clock.now_ms()
@@ -250,12 +289,31 @@ class LeaseDesk(LeaseIssuer, LeaseBook):
         if len(minted.handle) > _MAX_HANDLE:
             raise LeaseUnavailable("the back end gave a name that is too long")
 
+    async def _unwanted(
+        self, lease_id: str, source: LeaseSource, params: Mapping[str, SqlValue]
+    ) -> None:
+        self._forget(lease_id)
+        params = {**params, "next_ms": self._clock.now_ms()}
+        statement = Statement("lease_came_late", params, rows=None)
+        try:  # the sweep ends it then, and says so if it cannot
+            await self._store.commit(UnitOfWork((statement,)))
+        except Unavailable:
+            log.warning("lease %s is not on record as it is", lease_id, exc_info=True)
+        try:
+            async with asyncio.timeout(_MINT_S):
+                await source.end(str(params["handle"]))
+        except Exception as error:
+            log.error("lease %s came late and may still work: %s", lease_id, type(error).__name__)
+
+    def _tell(self, scheme: str, why: str) -> None:
+        log.warning("no credential for %s: %s", scheme, why)
+        evidence: dict[str, Scalar] = {"scheme": scheme, "error": why}
+        self._alerts.tell("no_credential", scheme, Severity.HIGH, evidence)
+
     async def _failed(self, lease_id: str, terms: LeaseTerms, error: Exception) -> None:
         # our own words are safe to show; anybody else's may hold what must not be
         why = str(error) if isinstance(error, LeaseUnavailable) else type(error).__name__
-        log.warning("no credential for %s: %s", terms.scheme, why)
-        evidence = {"scheme": terms.scheme, "error": why}
-        self._alerts.tell("no_credential", terms.scheme, Severity.HIGH, evidence)
+        self._tell(terms.scheme, why)
         event = self._event("lease.failed", Outcome.FAILURE, lease_id, terms)
         statement = Statement("lease_failed", {"lease_id": lease_id}, rows=None)
         await self._store.commit(UnitOfWork((statement,), (event,)))
@@ -265,11 +323,11 @@ class LeaseDesk(LeaseIssuer, LeaseBook):
         row = await self._store.fetch_one("lease_by_id", {"lease_id": lease_id})
         if row is None or row["state"] not in ("active", "revoking"):
             return
-        record = _record_of(row)
+        record = record_of(row)
         if record.state == "active":
             params: dict[str, SqlValue] = {
                 "lease_id": lease_id,
-                "next_ms": self._clock.now_ms() + _RETRY_MS,
+                "next_ms": self._clock.now_ms() + _CALL_MS,
             }
             try:  # (2)
                 await self._store.commit(UnitOfWork((Statement("lease_revoking", params),)))
@@ -326,6 +384,7 @@ class LeaseDesk(LeaseIssuer, LeaseBook):
             log.info("%s: another process was first", name)
 
     def _forget(self, lease_id: str) -> None:
+        self._live.pop(lease_id, None)
         self._ended[lease_id] = None
         while len(self._ended) > _REMEMBERED:
             del self._ended[next(iter(self._ended))]
@@ -334,29 +393,4 @@ class LeaseDesk(LeaseIssuer, LeaseBook):
         self, action: str, outcome: Outcome, lease_id: str, terms: LeaseTerms,
         actor: str | None = None,
     ) -> Event:  # fmt: skip
-        return Event(
-            timestamp_ms=self._clock.now_ms(),
-            action=action,
-            outcome=outcome,
-            agent_id=terms.agent_id or None,
-            experiment_id=terms.experiment_id or None,
-            qpu=terms.backend or None,
-            session_id=terms.session_id or None,
-            decision_reasons=(f"lease {lease_id}", f"scheme {terms.scheme}"),
-            actor_chain=None if actor is None else (actor,),
-        )
-
-
-def _record_of(row: Row) -> LeaseRecord:
-    terms = LeaseTerms(
-        str(row["scheme"]), str(row["backend"]), str(row["experiment_id"]), str(row["agent_id"]),
-        str(row["session_id"]),
-    )  # fmt: skip
-    return LeaseRecord(
-        str(row["lease_id"]),
-        terms,
-        str(row["state"]),
-        int(row["issued_ms"] or 0),
-        int(row["expires_ms"] or 0),
-        int(row["attempts"] or 0),
-    )
+        return event_of(action, outcome, lease_id, terms, self._clock.now_ms(), actor)

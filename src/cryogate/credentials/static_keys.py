@@ -20,7 +20,7 @@ class StaticKeys(LeaseSource):
     async def mint(self, lease_id: str, terms: LeaseTerms, ttl_s: int) -> Minted:
         """The experiment's own secret if it has one, else the scheme's."""
         secret = await self._secrets.value(terms.scheme, terms.experiment_id)
-        return Minted(secret, self._clock.now_ms() + ttl_s * 1000)
+        return Minted(secret, self._clock.now_ms() + ttl_s * 1000, lease_id)
 
     async def end(self, handle: str) -> None:
         """Nothing is known of it elsewhere."""

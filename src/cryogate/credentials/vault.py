@@ -275,6 +275,8 @@ class VaultDynamic(LeaseSource):
 
     async def end(self, handle: str) -> None:
         """Revoked, and confirmed: ``sync`` waits until the engine has done it."""
+        if not handle:
+            raise LeaseUnavailable("the engine has not told its name for it")
         body = {"lease_id": handle, "sync": True}
         await self._client.call("PUT", "sys/leases/revoke", None, body)
 

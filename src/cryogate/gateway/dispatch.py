@@ -32,6 +32,7 @@ from cryogate.gateway.dispatch_job import CANCEL_MARK, REVOKE_MARK, Job, job_of
 from cryogate.gateway.dispatch_send import standing
 from cryogate.gateway.dispatch_stop import cancel, expire_overdue, revoke_all
 from cryogate.gateway.dispatch_watch import carry
+from cryogate.gateway.lease_ends import give_back
 from cryogate.gateway.leases import Leases, key_of
 from cryogate.gateway.places import Places
 from cryogate.gateway.second_reading import SecondReader
@@ -377,7 +378,7 @@ class Dispatcher:
             await self._free_the_dead(now_ms)
         await self._claim_orphans(now_ms)
         in_use = {key_of(hand.job.lease_terms()) for hand in self._hands.values()}
-        await self._desk.leases.tidy(in_use)
+        await give_back(self._desk, in_use)
 
     # -- waiting -----------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from cryogate.gateway.places import Places
 from cryogate.gateway.second_reading import SecondReader
 from cryogate.ports.budgets import Ledger
 from cryogate.ports.clock import Clock
+from cryogate.ports.credentials import Lease
 from cryogate.ports.provider import Backend, Provider
 from cryogate.ports.revocations import RevocationView
 from cryogate.ports.store import Statement, Store, StoreUnavailable, UnitOfWork
@@ -139,6 +140,14 @@ class Desk:
     alone: bool = True
     random: random.Random = field(default_factory=random.SystemRandom)
     programs: dict[str, Program] = field(default_factory=dict)
+
+    async def lease(self, job: Job) -> Lease:
+        """The credential for calls about a job.
+
+        Raises:
+            LeaseUnavailable: there is none to be had.
+        """
+        return await self.leases.get(job.lease_terms(), job.subject())
 
     def retry_ms(self, attempt: int) -> int:
         """How long to wait before attempt ``attempt + 1``: doubling, with jitter, bounded."""

@@ -76,6 +76,29 @@ def remember(desk: Desk, program: Program) -> None:
             del desk.programs[next(iter(desk.programs))]
 
 
+async def has_credential(desk: Desk, hand: Hand) -> bool:
+    """Whether there is a lease to send the job with; if not, it waits and says why.
+
+    Asked before the intent, so that a secret store that is down costs no job an attempt. Who may
+    not be sent, gets no lease either: `intend` sees to him.
+    """
+    job = hand.job
+    if hand.asked is not None or standing(desk, hand) is not True:
+        return True
+    try:
+        await desk.lease(job)
+    except Unavailable as error:
+        log.warning("%s waits: %s", job.job_id, error)
+        if desk.places.wait_for(job.job_id, "no_credential"):
+            reasons = ("no_credential", printable(str(error)))
+            now_ms = desk.clock.now_ms()
+            await desk.alarm(job.event("job.waiting", Outcome.FAILURE, now_ms, reasons=reasons))
+        await postpone(desk, hand, _NO_WORKER)
+        return False
+    desk.places.goes_on(job.job_id)
+    return True
+
+
 async def intend(desk: Desk, hand: Hand, provider: Provider) -> Submission | None:
     """(1) to (3): the submission that may now be made, or None when there is none to make.
 
@@ -171,7 +194,7 @@ async def send(desk: Desk, hand: Hand, provider: Provider, submission: Submissio
     if hand.asked is not None or standing(desk, hand) is not True:
         raise NotSent("stopped_before_sending", retryable=True)
     try:
-        lease = await desk.leases.get(job.lease_terms())
+        lease = await desk.lease(job)
     except Unavailable as error:
         raise NotSent("no_credential", retryable=True) from error
     try:

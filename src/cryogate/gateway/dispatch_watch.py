@@ -19,6 +19,7 @@ from cryogate.gateway.dispatch_job import CANCEL_MARK, REVOKE_MARK, Job
 from cryogate.gateway.dispatch_send import (
     NotSent,
     end,
+    has_credential,
     intend,
     not_sent,
     postpone,
@@ -61,6 +62,8 @@ async def carry(desk: Desk, hand: Hand) -> None:
         return
     _heed_mark(hand)
     if job.state is JobState.QUEUED:
+        if not await has_credential(desk, hand):
+            return
         if not desk.breakers.admit(job.scheme):
             await postpone(desk, hand)
             return
@@ -216,7 +219,7 @@ async def _resend(desk: Desk, hand: Hand, provider: Provider) -> None:
 async def _begin_wait(
     desk: Desk, hand: Hand, provider: Provider, vendor_id: str
 ) -> asyncio.Future[VendorStatus | None]:
-    lease = await _lease(desk, hand)
+    lease = await desk.lease(hand.job)
     waiter = asyncio.ensure_future(provider.wait(vendor_id, lease))
     await asyncio.sleep(0)  # a job that is over already answers in this very turn of the loop
     return waiter
@@ -380,11 +383,7 @@ async def _clbits(desk: Desk, hand: Hand) -> int:
     return hand.clbits
 
 
-async def _lease(desk: Desk, hand: Hand) -> Lease:
-    return await desk.leases.get(hand.job.lease_terms())
-
-
 async def _call(desk: Desk, hand: Hand, verb: Callable[[Lease], Awaitable[T]]) -> T:
-    lease = await _lease(desk, hand)
+    lease = await desk.lease(hand.job)
     async with asyncio.timeout(desk.limits.call_timeout_ms / 1000):
         return await verb(lease)

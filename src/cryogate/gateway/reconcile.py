@@ -23,7 +23,7 @@ async def locate(desk: Desk, hand: Hand, provider: Provider, sent_before_ms: int
     while True:
         asked_ms = desk.clock.now_ms()
         try:
-            lease = await desk.leases.get(job.lease_terms())
+            lease = await desk.lease(job)
             async with asyncio.timeout(desk.limits.call_timeout_ms / 1000):
                 found = await provider.find(job.job_id, lease)
         except (ProviderError, Unavailable, TimeoutError) as error:

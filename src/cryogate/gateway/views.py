@@ -52,6 +52,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     metadata: msgspec.Raw
     runtime_ms: int | None
     failure: str | None
+    waiting_for: str | None = None
     created_at: str
     updated_at: str
     next: str

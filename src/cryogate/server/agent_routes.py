@@ -133,7 +133,7 @@ class AgentRoutes:
         if request.scope["query_string"]:
             wait_s = whole_number(query(request, "wait_s"), "wait_s", 0, _LONGEST_WAIT_S)
         if not wait_s:
-            return reply(await self._jobs.job(caller, job_id))
+            return reply(self._told(await self._jobs.job(caller, job_id)))
         return reply(await self._moved(caller, job_id, wait_s))
 
     async def _moved(self, caller: Caller, job_id: str, wait_s: int) -> JobView:
@@ -145,7 +145,12 @@ class AgentRoutes:
                     break
                 await watch.changed(1.0)
                 view = await self._jobs.job(caller, job_id)
+            return self._told(view)
+
+    def _told(self, view: JobView) -> JobView:
+        if view.state != JobState.QUEUED or (waits := self._places.waits(view.job_id)) is None:
             return view
+        return msgspec.structs.replace(view, waiting_for=waits)
 
     async def jobs(self, request: Request, caller: Caller) -> Response:
         """The caller's jobs, newest first."""

@@ -96,3 +96,10 @@ WHERE ref = :job_id AND phase = 1
 
 -- name: governance_test_done
 UPDATE jobs SET state = 'done', results = :results WHERE job_id = :job_id
+
+-- name: leases_test_disable
+UPDATE agents SET active = 0 WHERE agent_id = :agent_id
+
+-- name: leases_test_revoke
+INSERT INTO revocations (kind, subject, until_ms, reason, revoked_by, created_ms)
+VALUES (:kind, :subject, CAST(:now_ms AS BIGINT) + 1000000000, 'r', 'operator:admin', :now_ms)

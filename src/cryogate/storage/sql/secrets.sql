@@ -37,6 +37,17 @@ VALUES (:lease_id, :scheme, :backend, :experiment_id, :agent_id, :session_id, :h
 UPDATE vendor_leases SET handle = :handle, expires_ms = :expires_ms
 WHERE lease_id = :lease_id AND state = 'active'
 
+-- name: lease_came_late
+-- A credential came when its lease had been ended already: it is to be ended too.
+UPDATE vendor_leases
+SET handle = :handle, expires_ms = :expires_ms, state = 'revoking', next_ms = :next_ms
+WHERE lease_id = :lease_id
+
+-- name: lease_try
+-- One replica takes a try at ending it; the others find another time in the row.
+UPDATE vendor_leases SET next_ms = :next_ms
+WHERE lease_id = :lease_id AND state = 'revoking' AND next_ms = :seen_ms
+
 -- name: lease_failed
 UPDATE vendor_leases SET state = 'failed' WHERE lease_id = :lease_id AND state = 'active'
 
@@ -70,14 +81,50 @@ ORDER BY issued_ms DESC, lease_id DESC LIMIT :limit
 -- name: leases_due
 -- What has lapsed, and what is to be revoked and due for another try.
 SELECT lease_id, scheme, backend, experiment_id, agent_id, session_id, handle, state, issued_ms,
-       expires_ms, attempts
+       expires_ms, attempts, next_ms
 FROM vendor_leases
 WHERE (state IN ('active', 'revoking') AND expires_ms <= :now_ms)
    OR (state = 'revoking' AND next_ms <= :now_ms)
 ORDER BY expires_ms LIMIT :most
 
 -- name: leases_of_holder
-SELECT lease_id FROM vendor_leases WHERE state = 'active' AND holder = :holder
+-- One without a handle was never minted, or its process died meanwhile: it lapses.
+SELECT lease_id FROM vendor_leases
+WHERE state IN ('active', 'revoking') AND state = 'active' AND holder = :holder AND handle <> ''
+
+-- name: leases_over [sqlite]
+-- Which of these somebody else has ended, or begun to.
+SELECT lease_id FROM vendor_leases
+WHERE lease_id IN (SELECT value FROM json_each(:leases)) AND state <> 'active'
+
+-- name: leases_over [postgres]
+SELECT lease_id FROM vendor_leases
+WHERE lease_id IN (SELECT jsonb_array_elements_text(:leases::text::jsonb)) AND state <> 'active'
+
+-- name: leases_unneeded [sqlite]
+-- What is over, of that for which leases are held: nobody may use those again.
+SELECT 'session' AS kind, session_id AS name FROM sessions
+WHERE session_id IN (SELECT value FROM json_each(:sessions))
+  AND (state <> 'open' OR expires_ms <= :now_ms)
+UNION ALL
+SELECT 'experiment' AS kind, experiment_id AS name FROM experiments
+WHERE experiment_id IN (SELECT value FROM json_each(:experiments))
+  AND (closed = 1 OR closes_ms <= :now_ms)
+UNION ALL
+SELECT 'agent' AS kind, agent_id AS name FROM agents
+WHERE agent_id IN (SELECT value FROM json_each(:agents)) AND active = 0
+
+-- name: leases_unneeded [postgres]
+SELECT 'session' AS kind, session_id AS name FROM sessions
+WHERE session_id IN (SELECT jsonb_array_elements_text(:sessions::text::jsonb))
+  AND (state <> 'open' OR expires_ms <= :now_ms)
+UNION ALL
+SELECT 'experiment' AS kind, experiment_id AS name FROM experiments
+WHERE experiment_id IN (SELECT jsonb_array_elements_text(:experiments::text::jsonb))
+  AND (closed = 1 OR closes_ms <= :now_ms)
+UNION ALL
+SELECT 'agent' AS kind, agent_id AS name FROM agents
+WHERE agent_id IN (SELECT jsonb_array_elements_text(:agents::text::jsonb)) AND active = 0
 
 -- name: leases_of_secret
 SELECT lease_id FROM vendor_leases
