@@ -101,7 +101,8 @@ def prepare(config: Config) -> None:
         partial.rename(config.bundle)
     if not config.policy.trusted_keys:
         open_signer(state)
-    config.heads.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not config.heads_url:
+        config.heads.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _listen(config: Config) -> socket.socket:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -392,3 +393,23 @@ def test_who_is_given_less_cannot_open_the_digest_of_all(
         assert "provenance" in answer.json()
         assert "counts_salt" not in answer.json()
     assert "counts_salt" not in provenance(done, server)
+
+
+@pytest.mark.attack("L2")
+def test_the_head_in_another_database_is_read_at_start_and_by_verify(tmp_path: Path) -> None:
+    heads = tmp_path / "elsewhere" / "heads.db"
+    settings = f'[audit]\nheads = "sqlite:///{heads}"\n'
+    config = ("--config", str(tmp_path / "cryogate.toml"))
+    with running(tmp_path, settings) as made:
+        report = cli(made, "audit", "verify", *config)
+        assert report["ok"]
+        assert not (made.state / "heads").exists()
+    # an older copy of the database is found by the head that was not set back with it
+    shutil.copy(tmp_path / "state/cryogate.db", tmp_path / "backup.db")
+    with running(tmp_path, settings) as made:
+        made.agent()
+    shutil.copy(tmp_path / "backup.db", tmp_path / "state/cryogate.db")
+    report = cli(made, "audit", "verify", *config, code=4)
+    assert "truncated" in {finding["kind"] for finding in report["findings"]}
+    with pytest.raises(AssertionError, match="a head over"), running(tmp_path, settings):
+        pass

@@ -26,6 +26,17 @@ class HeadStore(ABC):
     Signatures are the log's business; a head store only keeps sizes from going back.
     """
 
+    async def open(self) -> None:  # noqa: B027 - a directory needs nothing
+        """Connect, and check that the place can compare and swap.
+
+        Raises:
+            LogIntegrityError: it cannot.
+            Unavailable: it does not answer.
+        """
+
+    async def close(self) -> None:  # noqa: B027
+        """Let go of it."""
+
     @abstractmethod
     async def read(self) -> bytes | None:
         """The head, or None if there has never been one.

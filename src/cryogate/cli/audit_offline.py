@@ -129,13 +129,12 @@ def _head(path: Path) -> bytes:
 async def _verify_store(
     config: Config, keys: tuple[str, ...], kept: dict[str, bytes], policy: Policy | None
 ) -> tuple[VerifyReport, Trust]:
-    from cryogate.audit.heads import FileHeadStore
     from cryogate.audit.sources import StoreSource
     from cryogate.audit.verify import verify_log
-    from cryogate.cli.local_log import open_log, trust_for_store
+    from cryogate.cli.local_log import kept_head, open_log, trust_for_store
 
     # Read before the snapshot: a head is never newer than the entries that it covers.
-    newest = await FileHeadStore(config.heads).read()
+    newest = await kept_head(config)
     if newest is not None:
         kept = {"the head store": newest, **kept}
     async with open_log(config) as store:

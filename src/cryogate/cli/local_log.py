@@ -78,14 +78,39 @@ async def open_log(config: Config) -> AsyncIterator[ReadStore]:
         Malformed: there is none.
         StoreUnavailable: it does not answer.
     """
-    if config.store_url.startswith("sqlite"):
-        snapshot = SqliteSnapshot(Path(unquote(urlsplit(config.store_url).path[1:])))
+    async with _database(config.store_url) as store:
+        yield store
+
+
+async def kept_head(config: Config) -> bytes | None:
+    """The second copy of the log's head, wherever it is kept; None if there is none.
+
+    Raises:
+        Unavailable: it cannot be read.
+    """
+    from cryogate.wiring.heads import open_heads
+
+    if config.heads_url and not config.heads_url.startswith("s3+"):
+        async with _database(config.heads_url) as store:
+            row = await store.fetch_one("log_head", {"origin": config.audit.origin})
+            return None if row is None else str(row["note"]).encode()
+    heads = open_heads(config, SystemClock())
+    try:
+        return await heads.read()
+    finally:
+        await heads.close()
+
+
+@asynccontextmanager
+async def _database(url: str) -> AsyncIterator[ReadStore]:
+    if url.startswith("sqlite"):
+        snapshot = SqliteSnapshot(Path(unquote(urlsplit(url).path[1:])))
         try:
             yield snapshot
         finally:
             snapshot.close()
         return
-    store = open_store(config.store_url, SystemClock())
+    store = open_store(url, SystemClock())
     await store.open()
     try:
         yield store

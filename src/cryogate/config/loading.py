@@ -180,6 +180,7 @@ def _check(config: Config) -> None:
             except ValueError:
                 raise ConfigError(f"{name}: {text} is no network (CIDR)") from None
     _check_policy(config.policy)
+    _check_heads(config)
     _check_oidc(config)
     _check_local(config)
     scheme = config.store_url.partition(":")[0]
@@ -195,6 +196,19 @@ def _check_policy(policy: Policy) -> None:
         raise ConfigError("policy.authzen_url must be the URL of a policy decision point")
     if url.scheme == "http" and url.hostname not in LOOPBACK:
         raise ConfigError("policy.authzen_url: use https for a server on another machine")
+
+
+def _check_heads(config: Config) -> None:
+    url = config.heads_url
+    if url and url.partition(":")[0] not in ("sqlite", "postgresql", "s3+https", "s3+http"):
+        raise ConfigError(
+            "audit.heads is a directory, or begins with sqlite:///, postgresql:// or s3+https://"
+        )
+    if url == config.store_url:
+        raise ConfigError(
+            "audit.heads is the log's own database: whatever sets that back would take the head "
+            "with it. Name another database, a directory on other storage, or an object store"
+        )
 
 
 def _check_oidc(config: Config) -> None:
@@ -234,10 +248,13 @@ def explain(config: Config, sources: Mapping[str, str] | None = None) -> list[tu
         section, _, key = name.rpartition(".")
         here = actual[section][key] if section else actual[key]
         there = default[section][key] if section else default[key]
-        shown = _hide_password(str(here)) if name == "storage.url" else str(here)
+        shown = _hide_password(str(here)) if name in _WITH_PASSWORDS else str(here)
         origin = (sources or {}).get(name) or ("default" if here == there else "set")
         rows.append((name, shown, origin))
     return rows
+
+
+_WITH_PASSWORDS = frozenset({"storage.url", "audit.heads"})
 
 
 def _hide_password(url: str) -> str:

@@ -102,8 +102,13 @@ class Config(Section, frozen=True, kw_only=True):
         return Path(given) if given else self.state / "policy-keys.json"
 
     @property
+    def heads_url(self) -> str:
+        """Where the second copy of the log's head is, if not in a directory."""
+        return self.audit.heads if "://" in self.audit.heads else ""
+
+    @property
     def heads(self) -> Path:
-        """Where the second copy of the log's head is."""
+        """The directory of the second copy of the log's head; only without `heads_url`."""
         return Path(self.audit.heads) if self.audit.heads else self.state / "heads"
 
     def base_url(self, port: int | None = None) -> str:

@@ -239,11 +239,17 @@ class Audit(Section, frozen=True, kw_only=True):
     """The log's name in its checkpoints (C2SP origin), the second store of its head, and
     whether heads are signed with ML-DSA-44 beside Ed25519.
 
+    ``heads`` is a directory, ``sqlite:///…``, ``postgresql://…`` or ``s3+https://…``; the key
+    that goes with the last has an id and a secret in a file.
+
     ``witnesses`` is a file in C2SP tlog-policy: who cosigns the heads, where, and which quorum.
     """
 
     origin: str = "cryogate.local/log"
     heads: str = ""
+    heads_region: str = ""
+    heads_key_id: str = ""
+    heads_secret_file: str = ""
     mldsa44: bool = True
     witnesses: str = ""
     witness_every_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 10

@@ -34,6 +34,7 @@ from cryogate.server.ops_routes import OpsRoutes
 from cryogate.server.rate_gate import RateGate
 from cryogate.wiring.governance import Governance
 from cryogate.wiring.ground import Ground
+from cryogate.wiring.heads import open_heads
 from cryogate.wiring.identity import Identity
 from cryogate.wiring.logbook import log_endpoints, open_log, open_provenances, tell_auditors
 from cryogate.wiring.metrics import Metrics
@@ -101,7 +102,10 @@ class Deployment:
         self._exit.push_async_callback(self.policies.close)
         await self.policies.start()
         await self.identity.keys.start()
-        self.audit = await open_log(ground)
+        heads = open_heads(self.config, ground.clock)
+        self._exit.push_async_callback(heads.close)
+        await heads.open()
+        self.audit = await open_log(ground, heads)
         self.outside = Outside(ground, self.audit, self.watch.alerts)
         self._exit.push_async_callback(self.outside.close)
         self.provenances = await open_provenances(ground)

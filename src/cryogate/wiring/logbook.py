@@ -9,7 +9,7 @@ from pathlib import Path
 from cryogate.audit import dsse
 from cryogate.audit.cosign import mldsa44_available
 from cryogate.audit.errors import LogIntegrityError, NoteRefused
-from cryogate.audit.heads import FileHeadStore
+from cryogate.audit.heads import HeadStore
 from cryogate.audit.keys import (
     load_or_create,
     load_or_create_mldsa44,
@@ -30,8 +30,8 @@ log = logging.getLogger("cryogate.audit")
 VKEY_FILE, PROVENANCE_FILE = "log.vkey", "provenance.pem"
 
 
-async def open_log(ground: Ground) -> AuditLog:
-    """The log, not started yet.
+async def open_log(ground: Ground, heads: HeadStore) -> AuditLog:
+    """The log, not started yet, with the second store of its head.
 
     Raises:
         CryogateError: a key cannot be opened, or the database did not answer.
@@ -45,7 +45,6 @@ async def open_log(ground: Ground) -> AuditLog:
             beside.append(await load_or_create_mldsa44(*parts))
         else:
             log.warning("heads are signed with Ed25519 only: ML-DSA-44 is not available here")
-    heads = FileHeadStore(ground.config.heads)
     return AuditLog(ground.store, ground.clock, signer, heads, origin, beside=beside)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from cryogate.audit.cosigning import Cosigning
 from cryogate.audit.errors import NoteRefused
@@ -14,14 +13,12 @@ from cryogate.audit.note import MAX_SIGNATURES, NoteVerifier
 from cryogate.audit.tlog_policy import MAX_POLICY_BYTES, Policy, parse_policy
 from cryogate.audit.witness_client import WitnessClient
 from cryogate.audit.witness_protocol import MAX_ANSWER_BYTES
-from cryogate.config import LOOPBACK, ConfigError
+from cryogate.config import ConfigError
 from cryogate.config.sections import Outbound
-from cryogate.outbound.addresses import networks
 from cryogate.outbound.fetcher import Fetcher
 from cryogate.ports.alerts import Alerts
+from cryogate.wiring.doors import operator_door
 from cryogate.wiring.ground import Ground
-
-_THIS_MACHINE = ("127.0.0.0/8", "::1/128")
 
 
 class Outside:
@@ -88,30 +85,6 @@ class Outside:
         door = operator_door(setting, url, outbound, timeout_s=timeout_s, max_bytes=max_bytes)
         self._doors.append(door)
         return door
-
-
-def operator_door(
-    setting: str, url: str, outbound: Outbound, *, timeout_s: float, max_bytes: int
-) -> Fetcher:
-    """A way to one address that the operator wrote down: https, or http on this machine.
-
-    Raises:
-        ConfigError: neither; names the setting.
-    """
-    parts = urlsplit(url)
-    near = parts.hostname in LOOPBACK
-    if parts.scheme != "https" and not (parts.scheme == "http" and near):
-        raise ConfigError(f"{setting}: write an https URL (http on this machine), not {url}")
-    try:
-        return Fetcher(
-            allowed=networks((*outbound.private_networks, *(_THIS_MACHINE if near else ()))),
-            ca_file=outbound.ca_file or None,
-            timeout_s=timeout_s,
-            max_bytes=max_bytes,
-            insecure_http=near,
-        )
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{setting}: {error}") from error
 
 
 def read_policy(setting: str, path: str, own: tuple[NoteVerifier, ...]) -> Policy:
