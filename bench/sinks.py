@@ -11,11 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.support.http_receivers import HTTP_RECEIVERS
-from tests.support.receivers import RECEIVERS, Receiver
+from tests.support.http_receivers import ALL
 from tests.support.sink_trial import Trial
-
-KINDS: dict[str, type[Receiver]] = {**RECEIVERS, **HTTP_RECEIVERS}
 
 
 async def main(kinds: list[str], count: int) -> None:
@@ -24,7 +21,7 @@ async def main(kinds: list[str], count: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
             begun = time.monotonic()
-            seen = await Trial(KINDS[kind](place), place, count, 100).run()
+            seen = await Trial(ALL[kind](place), place, count, 100).run()
             took = time.monotonic() - begun
         if seen.lost:
             print(f"{kind}: lost, among others, {seen.missing}")
@@ -38,7 +35,7 @@ async def main(kinds: list[str], count: int) -> None:
 
 if __name__ == "__main__":
     words = argparse.ArgumentParser()
-    words.add_argument("kinds", nargs="*", default=sorted(KINDS))
+    words.add_argument("kinds", nargs="*", default=sorted(ALL))
     words.add_argument("--count", type=int, default=20_000)
     given = words.parse_args()
     asyncio.run(main(given.kinds, given.count))

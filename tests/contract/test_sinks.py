@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.support.http_receivers import HTTP_RECEIVERS, HttpReceiver
+from tests.support.http_receivers import ALL, HttpReceiver
 from tests.support.live import ROOT
-from tests.support.receivers import RECEIVERS, Receiver
+from tests.support.receivers import Receiver
 from tests.support.sinks import World, fetcher, setup, world
 
 from cryogate.ports.sinks import Entry, FieldValue, Sink, SinkUnavailable
 from cryogate.sinks.feeder import Feeder
 from cryogate.sinks.registry import SINKS, make
 
-ALL: dict[str, type[Receiver]] = {**RECEIVERS, **HTTP_RECEIVERS}
 COUNT = 450
 HOSTILE = [
     "line\r\n<13>1 - - - - - - forged", "CEF:0|a|b", '"}\n{"seq":99', "\x00\x1b[31m\x7f",
@@ -51,17 +50,29 @@ class Bench:
                     await asyncio.sleep(0.05)
 
 
-@pytest.fixture(params=sorted(SINKS))
-async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
-    receiver = ALL[request.param](tmp_path)
+#: Every receiver; and, with its place in PostgreSQL, one that confirms and one that does not.
+WAYS = [("sqlite", name) for name in sorted(ALL)] + [("postgres", "file"), ("postgres", "syslog")]
+
+
+@pytest.fixture(params=WAYS, ids="-".join)
+def way(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The database, and the receiver."""
+    driver, name = request.param
+    return (request.getfixturevalue("migrated_dsn") if driver == "postgres" else ""), name
+
+
+@pytest.fixture
+async def bench(way: tuple[str, str], tmp_path: Path) -> AsyncIterator[Bench]:
+    dsn, name = way
+    receiver = ALL[name](tmp_path)
     await receiver.start()
     ca = receiver.more.get("ca_file")
-    async with fetcher(Path(ca) if ca else None) as send, world(tmp_path, COUNT) as made:
+    async with fetcher(Path(ca) if ca else None) as send, world(tmp_path, COUNT, dsn) as made:
         sink = make(setup(receiver.url, send, **receiver.more))
         sink.batch, sink.linger_ms = 100, 0
         yield Bench(made, receiver, sink)
         await sink.close()
-    await receiver.kill()
+    await receiver.close()
 
 
 async def settled(bench: Bench, wanted: set[int]) -> list[int]:
@@ -76,7 +87,8 @@ async def settled(bench: Bench, wanted: set[int]) -> list[int]:
 
 def test_every_sink_has_a_receiver_and_a_section() -> None:
     page = (ROOT / "docs/sinks.md").read_text()
-    assert set(ALL) == set(SINKS)
+    assert {name.partition(".")[0] for name in ALL} == set(SINKS)
+    assert set(SINKS) <= set(ALL)
     assert not [kind for kind in SINKS if f"`{kind}" not in page]
 
 

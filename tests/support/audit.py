@@ -15,7 +15,7 @@ from cryogate.domain.events import Event, Outcome
 from cryogate.domain.secrets import Secret
 from cryogate.ports.credentials import Sealer
 from cryogate.ports.store import Store, UnitOfWork
-from cryogate.storage import SqliteStore
+from cryogate.storage import PostgresStore, SqliteStore
 from cryogate.testing.clock import FakeClock
 
 ORIGIN = "cryogate.test/log"
@@ -75,10 +75,12 @@ async def record(store: Store, count: int, first: int = 0) -> None:
 
 
 class Deployment:
-    """A database file and a head directory that a log can be started on again and again."""
+    """A database (SQLite, or PostgreSQL at ``dsn``) and a head directory that a log can be started
+    on again and again.
+    """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, dsn: str = "") -> None:
+        self.directory, self.dsn = directory, dsn
         self.database = directory / "cryogate.db"
         self.heads = FileHeadStore(directory / "heads")
         self.clock = FakeClock()
@@ -88,8 +90,12 @@ class Deployment:
         return AuditLog(store, self.clock, self.signer, self.heads, ORIGIN)
 
     @asynccontextmanager
-    async def store(self) -> AsyncIterator[SqliteStore]:
-        store = SqliteStore(self.database, self.clock)
+    async def store(self) -> AsyncIterator[Store]:
+        store = (
+            PostgresStore(self.dsn, self.clock)
+            if self.dsn
+            else SqliteStore(self.database, self.clock)
+        )
         await store.open()
         try:
             yield store
@@ -97,7 +103,7 @@ class Deployment:
             await store.close()
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[tuple[SqliteStore, AuditLog]]:
+    async def running(self) -> AsyncIterator[tuple[Store, AuditLog]]:
         """A started log; closed in order at the end."""
         async with self.store() as store:
             log = self.log(store)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import contextlib
 import hashlib
 import hmac
+import itertools
 import json
+import re
+import tempfile
 import threading
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
-from tests.support.receivers import Receiver
+import httpx
+from tests.support.receivers import RECEIVERS, Receiver
+from tests.support.sdks import moto
 
 from cryogate.domain.errors import CryogateError
 
@@ -112,7 +120,7 @@ class SplunkReceiver(HttpReceiver):
 
     scheme = "splunk"
 
-    def __init__(self, directory: Any) -> None:
+    def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.waiting: dict[int, list[str]] = {}
         self.asked: dict[int, int] = {}
@@ -189,9 +197,77 @@ class S3Receiver(HttpReceiver):
         return {}
 
 
+@cache
+def _moto() -> str:
+    """One for all tests: it takes seconds to start."""
+    stack = contextlib.ExitStack()
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    atexit.register(stack.close)
+    return stack.enter_context(moto(Path(folder)))
+
+
+_ACCOUNT = "AKIDEXAMPLE000000000"
+_SIGNED = {
+    "authorization": f"AWS4-HMAC-SHA256 Credential={_ACCOUNT}/20260101/us-east-1/s3/aws4_request, "
+    "SignedHeaders=host, Signature=0"
+}
+
+
+class MotoReceiver(HttpReceiver):
+    """moto's S3, with a bucket that keeps every version. It has all in memory, so what dies here is
+    a door before it that hands each request on as it came.
+    """
+
+    scheme = "s3"
+    buckets = itertools.count()
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.more |= {"user": _ACCOUNT, "region": "us-east-1"}
+        self.bucket = f"audit-bucket-{next(self.buckets)}"
+        self.path = f"/{self.bucket}/log"
+        self.behind = ""
+        self.known: dict[str, str] = {}
+
+    async def start(self) -> None:
+        if not self.behind:
+            self.behind = _moto()
+            self.make_bucket()
+        await super().start()
+
+    def make_bucket(self) -> None:
+        at = f"{self.behind}/{self.bucket}"
+        kept = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+        assert httpx.put(at, headers=_SIGNED).status_code == 200
+        versions = httpx.put(f"{at}?versioning", content=kept, headers=_SIGNED)
+        assert versions.status_code == 200
+
+    def take(self, path: str, headers: dict[str, str], body: bytes) -> dict[str, Any]:
+        answer = httpx.put(f"{self.behind}{path}", headers=headers, content=body)
+        if answer.status_code != 200:
+            raise Refuse(answer.status_code)
+        return {}
+
+    def objects(self) -> list[tuple[str, str]]:
+        """Names and versions, by name."""
+        listed = httpx.get(f"{self.behind}/{self.bucket}?versions", headers=_SIGNED).text
+        return sorted(re.findall(r"<Key>([^<]*)</Key><VersionId>([^<]*)</VersionId>", listed))
+
+    def kept(self) -> str:
+        for name, version in self.objects():
+            if version not in self.known:
+                at = f"{self.behind}/{self.bucket}/{name}?versionId={version}"
+                read = httpx.get(at, headers=_SIGNED)
+                assert read.status_code == 200
+                self.known[version] = read.text.strip()
+        return "\n".join(self.known.values())
+
+
 HTTP_RECEIVERS: dict[str, type[HttpReceiver]] = {
     "splunk": SplunkReceiver,
     "otlp": OtlpReceiver,
     "webhook": WebhookReceiver,
     "s3": S3Receiver,
+    "s3.moto": MotoReceiver,
 }
+ALL: dict[str, type[Receiver]] = {**RECEIVERS, **HTTP_RECEIVERS}

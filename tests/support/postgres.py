@@ -96,13 +96,13 @@ class PostgresServer:
     def dsn(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={self.root}"
 
-    async def create(self) -> str:
-        """A fresh database; its DSN."""
+    async def create(self, template: str = "template1") -> str:
+        """A fresh database, a copy of ``template``; its DSN."""
         self._count += 1
         name = f"test_{self._count}"
         connection = await asyncpg.connect(self.dsn("postgres"))
         try:
-            await connection.execute(f"CREATE DATABASE {name}")
+            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         finally:
             await connection.close()
         return self.dsn(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ import socket
 import subprocess
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from tests.support.tls import authority, issue
@@ -35,6 +36,10 @@ class Receiver(ABC):
     @abstractmethod
     async def kill(self) -> None:
         """Stop at once, keeping what was acknowledged and no more."""
+
+    async def close(self) -> None:
+        """End for good."""
+        await self.kill()
 
     @abstractmethod
     def kept(self) -> str:
@@ -71,61 +76,102 @@ class FileReceiver(Receiver):
         return "".join(p.read_text() for p in sorted(folder.glob("events.jsonl*"), reverse=True))
 
 
-class Rsyslog(Receiver):
-    """Debian's rsyslogd, with one input and one file, killed by signal 9."""
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
-    load = ""
-    scheme = ""
+
+def absent(what: str, script: str) -> NoReturn:
+    """A skip with a reason, or a failure where real parts are required."""
+    if os.environ.get("CRYOGATE_REQUIRE_REAL") == "1":
+        pytest.fail(f"{what} is not installed: {script}", pytrace=False)
+    pytest.skip(f"{what} is not installed: {script}")
+
+
+def cache() -> Path:
+    """Where `.ci` scripts put what they fetch."""
+    found = os.environ.get("CACHE")
+    return Path(found) if found else Path.home() / ".cache" / "cryogate"
+
+
+class Daemon(Receiver):
+    """A program with one port and one file, killed by signal 9."""
+
+    process: asyncio.subprocess.Process | None = None
+    port: int = 0
 
     async def start(self) -> None:
-        if not hasattr(self, "port"):
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self.port: int = probe.getsockname()[1]
-            root = authority()
-            made = issue("rsyslog", "127.0.0.1", "localhost", issuer=root)
-            self.cert, self.key = made.write(self.directory, "rsyslog")
-            self.ca = self.directory / "ca.pem"
-            self.ca.write_bytes(root.cert_pem)
-            self.more["ca_file"] = str(self.ca)
-            self.url = f"{self.scheme}://localhost:{self.port}"
-            self.out = self.directory / "rsyslog.out"
-            config = self.directory / "rsyslog.conf"
-            # direct: a message is answered only after it has been written
-            config.write_text(
-                'global(maxMessageSize="64k" net.enableDNS="off")\n'
-                'main_queue(queue.type="Direct")\n'
-                f"{self.input()}\n"
-                'template(name="whole" type="string" string="%msg%\\n")\n'
-                f'action(type="omfile" file="{self.out}" template="whole")\n'
-            )
-        program = shutil.which("rsyslogd", path=f"{os.environ['PATH']}:/usr/sbin")
-        if program is None:
-            if os.environ.get("CRYOGATE_REQUIRE_REAL") == "1":
-                pytest.fail("rsyslogd is not installed: .ci/syslog")
-            pytest.skip("rsyslogd is not installed")
-        pid = self.directory / "rsyslog.pid"
-        pid.unlink(missing_ok=True)
+        if not self.port:
+            self.port = free_port()
+            self.out = self.directory / "received"
+            self.configure()
         self.process = await asyncio.create_subprocess_exec(
-            program, "-n", "-f", str(self.directory / "rsyslog.conf"), "-i", str(pid),
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            *self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd=self.directory,
         )  # fmt: skip
-        for _ in range(400):
+        for _ in range(1000):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
                 return
+            assert self.process.returncode is None, "the receiver ended at once"
             await asyncio.sleep(0.02)
-        raise AssertionError("rsyslogd does not listen")
+        raise AssertionError("the receiver does not listen")
 
-    def input(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def configure(self) -> None:
+        """Write its configuration, once."""
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """What to run."""
 
     async def kill(self) -> None:
-        if self.process.returncode is None:
+        if self.process is not None and self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
 
     def kept(self) -> str:
         return self.out.read_text() if self.out.exists() else ""
+
+    def certify(self) -> None:
+        """A certificate for it, and the authority that a sink is told to trust."""
+        root = authority()
+        made = issue("receiver", "127.0.0.1", "localhost", issuer=root)
+        self.cert, self.key = made.write(self.directory, "receiver")
+        self.ca = self.directory / "ca.pem"
+        self.ca.write_bytes(root.cert_pem)
+        self.more["ca_file"] = str(self.ca)
+
+
+class Rsyslog(Daemon):
+    """Debian's rsyslogd."""
+
+    load = ""
+    scheme = ""
+
+    def configure(self) -> None:
+        self.certify()
+        self.url = f"{self.scheme}://localhost:{self.port}"
+        # direct: a message is answered only after it has been written
+        (self.directory / "rsyslog.conf").write_text(
+            'global(maxMessageSize="64k" net.enableDNS="off")\n'
+            'main_queue(queue.type="Direct")\n'
+            f"{self.input()}\n"
+            'template(name="whole" type="string" string="%msg%\\n")\n'
+            f'action(type="omfile" file="{self.out}" template="whole")\n'
+        )
+
+    def command(self) -> list[str]:
+        program = shutil.which("rsyslogd", path=f"{os.environ['PATH']}:/usr/sbin")
+        if program is None:
+            absent("rsyslogd", ".ci/syslog")
+        pid = self.directory / "rsyslog.pid"
+        pid.unlink(missing_ok=True)
+        return [program, "-n", "-f", str(self.directory / "rsyslog.conf"), "-i", str(pid)]
+
+    def input(self) -> str:
+        raise NotImplementedError
 
 
 class SyslogReceiver(Rsyslog):
@@ -154,8 +200,78 @@ class RelpReceiver(Rsyslog):
         )
 
 
+class SyslogNg(Daemon):
+    """Debian's syslog-ng."""
+
+    def configure(self) -> None:
+        self.certify()
+        self.url = f"syslog+tls://localhost:{self.port}"
+        (self.directory / "syslog-ng.conf").write_text(
+            "@version: 3.38\n"
+            "options { log-msg-size(65536); use-dns(no); keep-hostname(yes); stats-freq(0); };\n"
+            f'source s {{ syslog(ip("127.0.0.1") port({self.port}) transport("tls") '
+            f'tls(key-file("{self.key}") cert-file("{self.cert}") '
+            "peer-verify(optional-untrusted))); };\n"
+            f'destination d {{ file("{self.out}" template("$MSG\\n") flush-lines(1)); }};\n'
+            "log { source(s); destination(d); flags(flow-control); };\n"
+        )
+
+    def command(self) -> list[str]:
+        program = cache() / "syslog-ng" / "run"
+        if not program.exists():
+            absent("syslog-ng", ".ci/syslog")
+        at = self.directory
+        return [
+            str(program), "--foreground", "--no-caps", f"--cfgfile={at}/syslog-ng.conf",
+            f"--persist-file={at}/persist", f"--pidfile={at}/ng.pid", f"--control={at}/ng.ctl",
+        ]  # fmt: skip
+
+
+class Collector(Daemon):
+    """The OpenTelemetry Collector; what it has taken is in a file, unbuffered."""
+
+    signal, path = "logs", "/v1/logs"
+
+    def configure(self) -> None:
+        self.url = f"otlp+http://127.0.0.1:{self.port}{self.path}"
+        (self.directory / "collector.yaml").write_text(
+            f"receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:{self.port}'}}}}}}}}\n"
+            # with a rotation it writes each request before it answers
+            f"exporters: {{file: {{path: '{self.out}', rotation: {{max_megabytes: 500}}}}}}\n"
+            "service:\n"
+            "  telemetry: {metrics: {level: none}}\n"
+            f"  pipelines: {{{self.signal}: {{receivers: [otlp], exporters: [file]}}}}\n"
+        )
+
+    def command(self) -> list[str]:
+        program = cache() / "bin" / "otelcol"
+        if not program.exists():
+            absent("the OpenTelemetry Collector", ".ci/collector")
+        return [str(program), f"--config=file:{self.directory}/collector.yaml"]
+
+    def requests(self) -> list[dict[str, Any]]:
+        """What it has taken, request by request. A line that its death cut off is none."""
+        found = []
+        for line in super().kept().split("\n"):
+            with contextlib.suppress(ValueError):
+                found.append(json.loads(line))
+        return found
+
+    def kept(self) -> str:
+        return "\n".join(
+            record["body"]["stringValue"]
+            for request in self.requests()
+            for resource in request["resourceLogs"]
+            for scope in resource["scopeLogs"]
+            for record in scope["logRecords"]
+        )
+
+
+#: By the kind of the sink and, behind a dot, which receiver.
 RECEIVERS: dict[str, type[Receiver]] = {
     "file": FileReceiver,
     "syslog": SyslogReceiver,
+    "syslog.syslog-ng": SyslogNg,
     "relp": RelpReceiver,
+    "otlp.collector": Collector,
 }

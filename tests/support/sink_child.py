@@ -1,6 +1,6 @@
 """A process that feeds one sink until it is killed, or has delivered everything.
 
-``python -m tests.support.sink_child DIRECTORY URL MORE BATCH``; says ``done`` at the end.
+``python -m tests.support.sink_child DIRECTORY URL MORE BATCH DSN``; says ``done`` at the end.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from cryogate.sinks.registry import make
 from cryogate.wiring.sinks import reader
 
 
-async def feed(directory: Path, url: str, more: dict[str, str], batch: int) -> None:
-    async with fetcher() as send, Deployment(directory).store() as store:
+async def feed(directory: Path, url: str, more: dict[str, str], batch: int, dsn: str) -> None:
+    async with fetcher() as send, Deployment(directory, dsn).store() as store:
         sink = make(setup(url, send, **more))
         sink.batch, sink.linger_ms = batch, 0
         feeder = Feeder(
@@ -36,4 +36,5 @@ async def feed(directory: Path, url: str, more: dict[str, str], batch: int) -> N
 
 
 if __name__ == "__main__":
-    asyncio.run(feed(Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4])))
+    directory, url, more, batch, dsn = sys.argv[1:]
+    asyncio.run(feed(Path(directory), url, json.loads(more), int(batch), dsn))

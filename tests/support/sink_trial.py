@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.support.http_receivers import HttpReceiver
+from tests.support.network import Network
 from tests.support.receivers import Receiver
 from tests.support.sinks import world
 
@@ -28,67 +29,19 @@ class Outcome:
     missing: list[int] = field(default_factory=list)
 
 
-class Network:
-    """Between a sink and its receiver; `cut` lets nothing through and says nothing."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._open = asyncio.Event()
-        self._open.set()
-        self._writers: list[asyncio.StreamWriter] = []
-
-    async def start(self) -> int:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.append(writer)
-        try:
-            await self._open.wait()
-            there, back = await asyncio.open_connection("127.0.0.1", self._port)
-        except OSError:
-            writer.close()
-            return
-        self._writers.append(back)
-        await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
-
-    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(65536):
-                await self._open.wait()
-                target.write(data)
-                await target.drain()
-        except OSError:
-            pass
-        finally:
-            target.close()
-
-    def cut(self) -> None:
-        self._open.clear()
-
-    def heal(self) -> None:
-        """What was under way is lost."""
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
-        self._open.set()
-
-    def close(self) -> None:
-        self.heal()
-        self._server.close()
-
-
 class Trial:
     """``kills`` of the sending process and of the receiver each, a burst of 503, a partition."""
 
-    def __init__(self, receiver: Receiver, directory: Path, count: int, batch: int) -> None:
+    def __init__(
+        self, receiver: Receiver, directory: Path, count: int, batch: int, dsn: str = ""
+    ) -> None:
         self.receiver, self.directory, self.count, self.batch = receiver, directory, count, batch
+        self.dsn = dsn
         self.url = ""
         self.child: asyncio.subprocess.Process | None = None
 
     async def run(self, kills: int = 5, cut_s: float = 1.0) -> Outcome:
-        async with world(self.directory, self.count):
+        async with world(self.directory, self.count, self.dsn):
             pass  # the log is there now; the sender opens it by itself
         await self.receiver.start()
         self.url, network = self.receiver.url, None
@@ -117,10 +70,10 @@ class Trial:
             await self.finished()
         finally:
             await self.stop()
-            await self.receiver.kill()
             if network is not None:
                 network.close()
         found = self.receiver.seqs()
+        await self.receiver.close()
         missing = sorted(set(range(self.count)) - set(found))
         seen.lost = len(missing)
         seen.missing = missing[:3] + missing[-3:]
@@ -130,7 +83,8 @@ class Trial:
     async def send(self) -> None:
         self.child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.support.sink_child", str(self.directory), self.url,
-            json.dumps(self.receiver.more), str(self.batch), stdout=asyncio.subprocess.PIPE,
+            json.dumps(self.receiver.more), str(self.batch), self.dsn,
+            stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
 
     async def stop(self) -> None:

@@ -75,8 +75,9 @@ class World:
 
 
 @asynccontextmanager
-async def world(directory: Path, count: int = 0) -> AsyncIterator[World]:
-    place = Deployment(directory)
+async def world(directory: Path, count: int = 0, dsn: str = "") -> AsyncIterator[World]:
+    """Over SQLite in ``directory``, or PostgreSQL at ``dsn``."""
+    place = Deployment(directory, dsn)
     async with place.running() as (store, log):
         if count:
             await record(store, count)

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
-from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
+from tests.support.siem import ocsf_errors, read_cef
 
 from cryogate.domain.events import Event, Outcome
 from cryogate.ports.audit import encode_event, leaf_bytes
 from cryogate.ports.sinks import Entry
 from cryogate.sinks.formats.cef import cef
-from cryogate.sinks.formats.ocsf import VERSION, ocsf
+from cryogate.sinks.formats.ocsf import ocsf
 from cryogate.sinks.registry import FORMATS
 from cryogate.sinks.setup import Format
 from cryogate.sinks.syslog_line import syslog_line
 
-NAMES = {
-    6003: "api_activity", 3002: "authentication", 3003: "authorize_session",
-    3004: "entity_management", 2004: "detection_finding",
-}  # fmt: skip
 ACTIONS = [
     "job.accepted", "human.sign_in", "job.done", "token.issued", "token.refused", "lease.issued",
     "policy.activated",
@@ -53,14 +47,6 @@ def hostile(value: str) -> Entry:
     return Entry("log.example/one", 7, json.dumps(fields).encode(), fields)
 
 
-@cache
-def validator(name: str) -> Draft202012Validator:
-    embedded: Any = OcsfJsonSchemaEmbedded
-    published: Any = get_ocsf_schema
-    schema = embedded(published(VERSION)).get_class_schema(name)
-    return Draft202012Validator(schema)
-
-
 @pytest.mark.parametrize("outcome", list(Outcome))
 @pytest.mark.parametrize("action", ACTIONS)
 def test_ocsf_is_valid_against_the_published_schema(action: str, outcome: Outcome) -> None:
@@ -71,8 +57,7 @@ def test_ocsf_is_valid_against_the_published_schema(action: str, outcome: Outcom
     )  # fmt: skip
     for event in (full, Event(1_800_000_000_123, action, outcome)):
         found = json.loads(ocsf(entry_of(event)))
-        errors = [e.message for e in validator(NAMES[found["class_uid"]]).iter_errors(found)]
-        assert not errors
+        assert not ocsf_errors(found)
         assert found["time"] == 1_800_000_000_123
         assert found["type_uid"] == found["class_uid"] * 100 + found["activity_id"]
 
@@ -99,14 +84,6 @@ def test_a_cef_reader_finds_the_fields_that_were_meant(value: str) -> None:
     }  # fmt: skip
     assert pairs["externalId"] == "7"
     assert pairs["outcome"] == "failure"
-
-
-def read_cef(line: str) -> tuple[list[str], dict[str, str]]:
-    """As the format's description reads: not our writer turned round."""
-    *head, rest = re.split(r"(?<!\\)(?:\\\\)*\|", line, maxsplit=7)
-    starts = list(re.finditer(r"(?:^| )([A-Za-z][A-Za-z0-9]*)(?<!\\)=", rest))
-    ends = [m.start() for m in starts[1:]] + [len(rest)]
-    return head, {m[1]: rest[m.end() : end] for m, end in zip(starts, ends, strict=True)}
 
 
 @pytest.mark.attack("L4")

@@ -1,16 +1,32 @@
-"""The feeder: a place that only an acknowledgement moves, and nothing that is given up silently."""
+"""The feeder: a place that only an acknowledgement moves, and nothing that is given up silently.
+
+Over both drivers of the store, whose statements these are.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 
+import asyncpg
 import pytest
-from tests.support.sinks import world
+from tests.support.sinks import World, world
 
 from cryogate.ports.sinks import Entry, EntryRefused, Sink, SinkUnavailable
 from cryogate.sinks.feeder import LEASE_MS, MAX_REFUSED, TOLD_AFTER
+
+Log = Callable[[int], AbstractAsyncContextManager[World]]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> Log:
+    """Opens a log of that many entries."""
+    dsn = request.getfixturevalue("migrated_dsn") if request.param == "postgres" else ""
+    return partial(world, tmp_path, dsn=dsn)
 
 
 class Scripted(Sink):
@@ -29,6 +45,17 @@ class Scripted(Sink):
         self.closed += 1
 
 
+async def alter(w: World, sql: str) -> None:
+    """Past the store, as somebody with the database's password would."""
+    if w.place.dsn:
+        connection = await asyncpg.connect(w.place.dsn)
+        await connection.execute(sql)
+        await connection.close()
+        return
+    with sqlite3.connect(w.place.database) as database:
+        database.execute(sql)
+
+
 def refuse(*seqs: int) -> Callable[[Sequence[Entry]], None]:
     def act(entries: Sequence[Entry]) -> None:
         if {entry.seq for entry in entries} & set(seqs):
@@ -37,9 +64,9 @@ def refuse(*seqs: int) -> Callable[[Sequence[Entry]], None]:
     return act
 
 
-async def test_a_batch_that_is_refused_costs_only_the_entry_that_is_meant(tmp_path: Path) -> None:
+async def test_a_batch_that_is_refused_costs_only_the_entry_that_is_meant(log: Log) -> None:
     sink = Scripted(refuse(17, 63))
-    async with world(tmp_path, 100) as w:
+    async with log(100) as w:
         feeder = w.feeder(sink)
         while await feeder.feed_once():
             pass
@@ -49,9 +76,9 @@ async def test_a_batch_that_is_refused_costs_only_the_entry_that_is_meant(tmp_pa
         assert w.told.kinds == [("sink_dead_letter", "under-test")] * 2
 
 
-async def test_a_receiver_that_refuses_everything_is_no_reason_to_give_up(tmp_path: Path) -> None:
+async def test_a_receiver_that_refuses_everything_is_no_reason_to_give_up(log: Log) -> None:
     sink = Scripted(refuse(*range(100)))
-    async with world(tmp_path, 100) as w:
+    async with log(100) as w:
         feeder = w.feeder(sink)
         with pytest.raises(SinkUnavailable):
             await feeder.feed_once()
@@ -66,10 +93,10 @@ async def test_a_receiver_that_refuses_everything_is_no_reason_to_give_up(tmp_pa
         assert sink.taken == list(range(MAX_REFUSED, 100))
 
 
-async def test_trouble_is_told_and_overlap_is_sent_again(tmp_path: Path) -> None:
+async def test_trouble_is_told_and_overlap_is_sent_again(log: Log) -> None:
     sink = Scripted()
     sink.overlap = 30
-    async with world(tmp_path, 100) as w:
+    async with log(100) as w:
         feeder = w.feeder(sink)
         while await feeder.feed_once():
             pass
@@ -83,19 +110,19 @@ async def test_trouble_is_told_and_overlap_is_sent_again(tmp_path: Path) -> None
         assert await w.position() == 100
 
 
-async def test_any_error_of_an_adapter_is_one_that_is_tried_again(tmp_path: Path) -> None:
+async def test_any_error_of_an_adapter_is_one_that_is_tried_again(log: Log) -> None:
     def act(_: Sequence[Entry]) -> None:
         raise ZeroDivisionError
 
-    async with world(tmp_path, 10) as w:
+    async with log(10) as w:
         with pytest.raises(SinkUnavailable):
             await w.feeder(Scripted(act)).feed_once()
         assert await w.position() == 0
 
 
-async def test_one_process_feeds_at_a_time_and_another_takes_over(tmp_path: Path) -> None:
+async def test_one_process_feeds_at_a_time_and_another_takes_over(log: Log) -> None:
     first, second = Scripted(), Scripted()
-    async with world(tmp_path, 100) as w:
+    async with log(100) as w:
         one, two = w.feeder(first, "one"), w.feeder(second, "two")
         assert await one.feed_once()
         assert not await two.feed_once()
@@ -105,19 +132,16 @@ async def test_one_process_feeds_at_a_time_and_another_takes_over(tmp_path: Path
         assert (first.taken, second.taken) == (list(range(50)), list(range(50, 100)))
 
 
-async def test_a_sink_may_begin_with_what_comes(tmp_path: Path) -> None:
-    async with world(tmp_path, 100) as w:
+async def test_a_sink_may_begin_with_what_comes(log: Log) -> None:
+    async with log(100) as w:
         sink = Scripted()
         assert not await w.feeder(sink, from_start=False).feed_once()
         assert await w.position() == 100
 
 
-async def test_an_altered_entry_is_never_handed_on(tmp_path: Path) -> None:
-    import sqlite3
-
-    async with world(tmp_path, 10) as w:
-        with sqlite3.connect(w.place.database) as database:
-            database.execute("UPDATE events SET body = replace(body, 'ada', 'eve') WHERE seq = 4")
+async def test_an_altered_entry_is_never_handed_on(log: Log) -> None:
+    async with log(10) as w:
+        await alter(w, "UPDATE events SET body = replace(body, 'ada', 'eve') WHERE seq = 4")
         sink = Scripted()
         feeder = w.feeder(sink)
         task = asyncio.create_task(feeder.run(0.01))
