@@ -15,3 +15,4 @@ def test_killed_at_random(tmp_path: Path) -> None:
     assert report.clean, report
     assert report.kills == 3
     assert report.states["done"] > 0
+    assert report.acknowledged > 0 < report.heads

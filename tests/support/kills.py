@@ -1,30 +1,35 @@
 """``kill -9`` of a server at random moments, while jobs go to a vendor that fails at random.
 
-The vendor lives in this process, so it survives every kill and knows what reached it. Afterwards:
-no job ran twice, none is forgotten, every cent is accounted for, and no submission reached the
-vendor without an intent event of its own on disk.
+The vendor lives in this process, so it survives every kill and knows what reached it. So do those
+who were told something: agents of their jobs and tokens, an auditor of signed heads. What is found
+when the storm is over is in `kills_verdict`.
+
+Moments are chosen so that every part of a server's life is hit: while it starts, in its first
+instants, when jobs are being sent, and after the time for which it asks a vendor about lost calls.
+Every life is given jobs of its own, so that there is always something to lose.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.support.kills_verdict import ENDED, Report, StormBooks, judge
 from tests.support.running import GHZ, PRICES, Agent, Running
 
 from cryogate.client import Client, Refused
@@ -33,7 +38,7 @@ from cryogate.dev.serving import served
 from cryogate.domain.errors import CryogateError
 from cryogate.policies import shipped_bundle
 
-_FAULTS: Sequence[tuple[str, int]] = (
+_FAULTS = (
     ("status", 503), ("status", 429), ("after", 500), ("lost", 0), ("malformed", 0),
     ("latency", 300),
 )  # fmt: skip
@@ -44,42 +49,48 @@ _UNLIMITED = {
     for name in ("ADDRESS_PER_S", "ADDRESS_BURST", "CLIENT_PER_S", "CLIENT_BURST",
                  "AGENT_JOBS_PER_MIN", "AGENT_JOBS_BURST", "AGENT_JOBS_IN_FLIGHT")
 }  # fmt: skip
-_FINAL = ("done", "failed", "cancelled", "expired", "revoked")
+#: How often a life ends in its start, and how often it is long enough to ask about lost calls.
+_IN_START, _LONG = 0.15, 0.25
+_CANCELLED = 0.03
+_AGENTS = 4
 
 
 @dataclass
-class Report:
-    """What was found. Lists must be empty."""
+class Told:
+    """What the server has acknowledged: nothing of it may be lost."""
 
-    kills: int = 0
-    jobs: int = 0
-    faults: int = 0
-    cut_off: int = 0
-    states: Counter[str] = field(default_factory=Counter)
-    double_runs: list[str] = field(default_factory=list)
-    lost_jobs: list[str] = field(default_factory=list)
-    calls_without_intent: list[str] = field(default_factory=list)
-    unbalanced: list[str] = field(default_factory=list)
-
-    @property
-    def clean(self) -> bool:
-        return not (
-            self.double_runs or self.lost_jobs or self.calls_without_intent or self.unbalanced
-        )
+    jobs: dict[str, str] = field(default_factory=dict)
+    cancelled: set[str] = field(default_factory=set)
+    tokens: set[str] = field(default_factory=set)
+    heads: dict[str, bytes] = field(default_factory=dict)
+    refused: Counter[str] = field(default_factory=Counter)
 
 
 class Storm:
-    """A server that is killed, its agent, and the vendor."""
+    """A server that is killed, its agents, the vendor and an auditor.
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.random = folder, random.Random(seed)
+    ``dsn`` is an empty PostgreSQL database, whose server is not killed; without it SQLite is used.
+    """
+
+    def __init__(self, folder: Path, seed: int, dsn: str = "") -> None:
+        self.folder, self.random, self.dsn = folder, random.Random(seed), dsn
         self.fake = IonqFake("vendor-key", polls=1)
+        self.told = Told()
         self.report = Report()
+        self.books = StormBooks(self.state, dsn)
         self.process: subprocess.Popen[bytes] | None = None
-        self.accepted: dict[str, str] = {}
-        self.refused: Counter[str] = Counter()
+        self._allowed = self._taken = 0
+        self._turn = threading.Lock()
+        self._over = threading.Event()
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    # -- the server --------------------------------------------------------------------------
 
     def configure(self, vendor: str) -> None:
         bundle = self.folder / "bundle"
@@ -88,32 +99,34 @@ class Storm:
         rules.write_text(rules.read_text().replace('"local:*"', '"local:*", "ionq:simulator"'))
         book = self.folder / "prices.json"
         book.write_text(json.dumps({**PRICES, "entries": [*PRICES["entries"], _PRICE]}))
+        storage = f'[storage]\nurl = "{self.dsn}"\n' if self.dsn else ""
+        (self.folder / "tmp").mkdir()
         (self.folder / "cryogate.toml").write_text(
             f'[prices]\nbook = "{book}"\n[policy]\nbundle = "{bundle}"\ninsecure_unsigned = true\n'
             f'[providers]\nenabled = ["ionq"]\nrefresh_s = 5\n[ionq]\nurl = "{vendor}/v0.4"\n'
+            f"{storage}"
         )
 
-    @property
-    def state(self) -> Path:
-        return self.folder / "state"
-
-    def start(self) -> None:
+    def spawn(self) -> None:
         env = {k: v for k, v in os.environ.items() if not k.startswith("CRYOGATE_")} | _UNLIMITED
+        env |= {"CRYOGATE_STATE_DIR": str(self.state), "TMPDIR": str(self.folder / "tmp")}
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "cryogate.cli.main", "up", "--port", str(self.port),
                  "--config", str(self.folder / "cryogate.toml")],
-                env={**env, "CRYOGATE_STATE_DIR": str(self.state)}, stdout=log, stderr=log,
+                env=env, stdout=log, stderr=log,
             )  # fmt: skip
-        deadline = time.monotonic() + 60
+
+    def await_ready(self) -> None:
+        began = time.monotonic()
+        assert self.process is not None
         while True:
-            try:
-                if httpx.get(f"http://127.0.0.1:{self.port}/readyz", trust_env=False).is_success:
+            with suppress(httpx.TransportError):
+                if httpx.get(f"{self.url}/readyz", trust_env=False).is_success:
+                    self.report.starting_s += time.monotonic() - began
                     return
-            except httpx.TransportError:
-                pass
             assert self.process.poll() is None, (self.folder / "server.log").read_text()[-3000:]
-            assert time.monotonic() < deadline
+            assert time.monotonic() < began + 60
             time.sleep(0.02)
 
     def kill(self, sign: signal.Signals = signal.SIGKILL) -> None:
@@ -121,38 +134,68 @@ class Storm:
         self.process.send_signal(sign)
         self.process.wait(60)
 
+    # -- the storm ---------------------------------------------------------------------------
+
     def storm(self, kills: int, jobs: int) -> Report:
+        self.fake.faults.seen = self.report.calls(self.books)
         with served(self.fake.app) as vendor:
             self.configure(vendor)
-            self.start()
+            self.spawn()
+            self.await_ready()
             try:
                 running = Running(self.state)
                 running.admin("POST", "secrets", "ionq", body={"value": self.fake.key})
-                agent = running.agent(
-                    agent={"tier": "standard"}, allowed_backends=["ionq:simulator"],
-                    budget_cents=10**8, budget_shots=10**9,
-                )  # fmt: skip
-                submitting = threading.Thread(target=self._submit, args=(agent, jobs), daemon=True)
-                submitting.start()
-                for _ in range(kills):
-                    for _ in range(self.random.randrange(3)):
-                        self._harm()
-                    time.sleep(self.random.uniform(0.05, 2.0))
-                    self.kill()
-                    self.report.kills += 1
-                    self.start()
-                submitting.join(60 + jobs)
-                assert not submitting.is_alive(), (len(self.accepted), self.refused)
+                threads = [threading.Thread(target=self._watch_heads, daemon=True)]
+                threads += [
+                    threading.Thread(target=self._submit, args=(self._agent(running), jobs))
+                    for _ in range(_AGENTS)
+                ]
+                for thread in threads:
+                    thread.start()
+                self._kill_again_and_again(kills, jobs)
+                self._allowed = jobs
+                began = time.monotonic()
+                for thread in threads[1:]:
+                    thread.join(60 + jobs)
+                    assert not thread.is_alive(), (len(self.told.jobs), self.told.refused)
                 self.fake.faults.armed.clear()
-                self._settle()
+                self.books.settle()
+                self.report.settling_s = time.monotonic() - began
                 found = running.admin("GET", "ledger", "check")
                 if found["balanced"] is not True:
                     self.report.unbalanced.append(json.dumps(found))
                 running.close()
+                self._over.set()
+                threads[0].join()
             finally:
+                self._over.set()
                 self.kill(signal.SIGTERM)
-        self._judge(jobs)
+        judge(self.report, self.told, self.books, self.fake, jobs)
         return self.report
+
+    def _agent(self, running: Running) -> Agent:
+        return running.agent(
+            agent={"tier": "standard"}, allowed_backends=["ionq:simulator"],
+            budget_cents=10**8, budget_shots=10**9,
+        )  # fmt: skip
+
+    def _kill_again_and_again(self, kills: int, jobs: int) -> None:
+        for n in range(kills):
+            self._allowed = jobs * (n + 1) // kills
+            for _ in range(self.random.randrange(3)):
+                self._harm()
+            if self.random.random() < _LONG:
+                time.sleep(self.random.uniform(0.8, 4.0))
+            else:
+                time.sleep(self.random.uniform(0.02, 0.8))
+            self.kill()
+            self.report.kills += 1
+            self.spawn()
+            if n + 1 < kills and self.random.random() < _IN_START:
+                time.sleep(self.random.uniform(0.2, 1.5))
+                self.report.killed_in_start += 1
+                continue
+            self.await_ready()
 
     def _harm(self) -> None:
         kind, value = self.random.choice(_FAULTS)
@@ -160,79 +203,64 @@ class Storm:
         self.fake.faults.add(kind, value, method=method, path="/v0.4/jobs")
         self.report.faults += 1
 
+    # -- those who are told something --------------------------------------------------------
+
+    def _next_job(self, jobs: int) -> int | None:
+        while True:
+            with self._turn:
+                if self._taken >= jobs:
+                    return None
+                if self._taken < self._allowed:
+                    self._taken += 1
+                    return self._taken - 1
+            time.sleep(0.01)
+
     def _submit(self, agent: Agent, jobs: int) -> None:
-        client = agent.client
-        for n in range(jobs):
+        chance, client = random.Random(agent.client.experiment), agent.client
+        while (n := self._next_job(jobs)) is not None:
             key = f"job-{n}"
-            while key not in self.accepted:
+            while key not in self.told.jobs:
                 try:
                     job = client.submit(GHZ, "ionq:simulator", 100, idempotency_key=key)
+                    self.told.tokens.add(_token_id(client.token().value))
                 except Refused as refused:
-                    self.refused[refused.code] += 1
+                    self.told.refused[refused.code] += 1
                     client.close()
                     client = Client(agent.url, client.client_id, agent.key, client.experiment)
-                    time.sleep(0.1)  # a token of its own, with room for more jobs
+                    time.sleep(0.05)  # a token of its own, with room for more jobs
                 except CryogateError:
                     time.sleep(0.05)
                 else:
-                    self.accepted[key] = job.job_id
+                    self.told.jobs[key] = job.job_id
+            if chance.random() < _CANCELLED:
+                self._cancel(client, self.told.jobs[key])
+        client.close()
 
-    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
-        base = sqlite3.connect(f"file:{self._database()}?mode=ro", uri=True)
-        try:
-            return base.execute(sql).fetchall()
-        finally:
-            base.close()
-
-    def _database(self) -> Path:
-        return next(p for p in self.state.rglob("*.db"))
-
-    def _settle(self) -> None:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            states = self._rows("SELECT state FROM jobs")
-            if all(state in _FINAL for (state,) in states):
+    def _cancel(self, client: Client, job_id: str) -> None:
+        while True:
+            try:
+                job = client.cancel(job_id)
+            except Refused as refused:
+                self.told.refused[refused.code] += 1
                 return
-            time.sleep(0.2)
+            except CryogateError:
+                time.sleep(0.05)
+            else:
+                if job.state == "cancelled" or job.state not in ENDED:  # else it was over already
+                    self.told.cancelled.add(job_id)
+                return
 
-    def _judge(self, jobs: int) -> None:
-        report = self.report
-        rows = self._rows("SELECT job_id, state, hold, cost_actual_cents FROM jobs")
-        intents = Counter(
-            dict(
-                self._rows(
-                    "SELECT job_id, count(*) FROM events WHERE action = 'job.dispatching'"
-                    " GROUP BY job_id"
-                )
-            )
-        )
-        calls: Counter[str] = Counter()
-        for method, path, _, body in self.fake.faults.seen:
-            if method == "POST" and path == "/v0.4/jobs":
-                try:
-                    sent = json.loads(body)
-                except ValueError:
-                    report.cut_off += 1  # killed while it was sending: no vendor can act on it
-                    continue
-                if not sent.get("dry_run"):
-                    calls[sent["metadata"]["cryogate_job"]] += 1
-        report.jobs = len(rows)
-        report.states = Counter(state for _, state, _, _ in rows)
-        report.calls_without_intent = [j for j, n in calls.items() if n > intents[j]]
-        known = {job_id for job_id, *_ in rows}
-        report.lost_jobs = [key for key, job_id in self.accepted.items() if job_id not in known]
-        report.lost_jobs += [f"job-{n}" for n in range(jobs) if f"job-{n}" not in self.accepted]
-        if len(rows) != jobs:
-            report.lost_jobs.append(f"{len(rows)} rows")
-        for job_id, state, hold, cents in rows:
-            ran = len(self.fake.ran(job_id))
-            if ran > 1:
-                report.double_runs.append(job_id)
-            if state not in _FINAL or (state == "done" and ran != 1):
-                report.lost_jobs.append(f"{job_id} {state} ran {ran}")
-            if hold == "held" or (hold == "settled" and cents is None):
-                report.unbalanced.append(f"{job_id} {hold}")
-        ((held, spent),) = self._rows("SELECT held_cents, spent_cents FROM budgets")
-        due = sum(cents or 0 for _, _, hold, cents in rows if hold == "settled")
-        if held != 0 or spent != due:
-            report.unbalanced.append(f"held {held}, spent {spent}, due {due}")
+    def _watch_heads(self) -> None:
+        """An auditor who keeps the heads that were shown: the log must contain each for ever."""
+        with httpx.Client(trust_env=False, timeout=5) as http:
+            while not self._over.wait(0.1):
+                with suppress(httpx.HTTPError):
+                    answer = http.get(f"{self.url}/audit/checkpoint")
+                    if answer.is_success:
+                        self.told.heads[answer.text.split("\n")[1]] = answer.content
+
+
+def _token_id(token: str) -> str:
+    body = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    return str(claims["jti"])

@@ -1,10 +1,14 @@
-"""The worker's side of a second opinion; imports every parser it may need when it starts."""
+"""The worker's side of a second opinion.
+
+A parser is imported when a dialect first needs it: qiskit takes more than a second and most of the
+memory, and a restarted server must not wait for it to look at IonQ's JSON. The limits were set
+before any of this was imported.
+"""
 
 from __future__ import annotations
 
 import io
-
-from qiskit import QuantumCircuit, qasm2, qpy
+from typing import TYPE_CHECKING
 
 from cryogate.circuits.definitions import OPENQASM2_DEFINITIONS
 from cryogate.circuits.emission import emit
@@ -13,10 +17,10 @@ from cryogate.circuits.ionq import parse_ionq
 from cryogate.circuits.model import STORED, Dialect
 from cryogate.circuits.program import Program
 from cryogate.circuits.pytket import parse_pytket
-from cryogate.circuits.qiskit_bridge import GATES
-from cryogate.circuits.qiskit_reader import from_qiskit
 from cryogate.circuits.quil import parse_quil
-from cryogate.circuits.reference_reader import read_openqasm3
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
 
 #: Dialects without another parser that could be installed here; tests hold them against the
 #: vendors' own packages.
@@ -44,14 +48,24 @@ def reread(text: bytes, dialect: Dialect) -> Program:
     if ours is not None:
         return ours(text, STORED)
     if dialect in (Dialect.OPENQASM3, Dialect.BRAKET):
+        from cryogate.circuits.reference_reader import read_openqasm3
+
         return read_openqasm3(text, STORED)
+    from cryogate.circuits.qiskit_reader import from_qiskit
+
     if dialect is Dialect.QISKIT:
+        from qiskit import qpy
+
         (circuit,) = qpy.load(io.BytesIO(text))
         return from_qiskit(circuit, STORED)
     return from_qiskit(_openqasm2(text), STORED)
 
 
 def _openqasm2(text: bytes) -> QuantumCircuit:
+    from qiskit import qasm2
+
+    from cryogate.circuits.qiskit_bridge import GATES
+
     known = list(qasm2.LEGACY_CUSTOM_INSTRUCTIONS)
     for name in OPENQASM2_DEFINITIONS:
         gate = CANONICAL[name]
