@@ -27,7 +27,7 @@ from cryogate.circuits import (
 from cryogate.credentials import EmbeddedLeases
 from cryogate.domain.events import Event
 from cryogate.domain.secrets import Secret
-from cryogate.gateway.breaker import BreakerState
+from cryogate.gateway.breaker import BreakerState, BreakerView
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch import Dispatcher, DispatchLimits
 from cryogate.gateway.places import Places
@@ -66,6 +66,7 @@ class Scene:
         self.changes, self.places = JobChanges(), Places()
         self.open: list[Dispatcher] = []
         self.told: list[Event] = []
+        self.opened: asyncio.Queue[BreakerView] = asyncio.Queue()
         self.other_parser = SECOND_OPINION_ENTRYPOINT
 
     async def queue(
@@ -89,6 +90,7 @@ class Scene:
         heartbeats: bool = False,
         leases: LeaseIssuer | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        questions_per_s: int = 100,
     ) -> Dispatcher:
         provider = provider or self.vendor
         devices = {d.name: d for d in (*_LOCAL, *await provider.backends())}
@@ -107,8 +109,9 @@ class Scene:
             devices=lambda: devices,
             reader=SecondReader(GuardedPool(self.other_parser, request_timeout_s=60.0)),
             replica_id=name,
-            limits=DispatchLimits(quiet_ms=0, drain_ms=0),
+            limits=DispatchLimits(quiet_ms=0, drain_ms=0, questions_per_s=questions_per_s),
             told=self.told.append,
+            opened=self.opened.put_nowait,
             heartbeats=heartbeats,
             sleep=sleep,
         )
@@ -634,3 +637,64 @@ async def test_a_provider_that_is_down_is_left_alone_and_tried_again(scene: Scen
     assert not dispatcher.degraded()
     for n in range(8):
         assert (await scene.world.job_row(f"j{n}"))["state"] == "done"
+
+
+class Silent(FakeProvider):
+    """Takes jobs and says nothing more about them until ``speaks``."""
+
+    speaks = False
+
+    async def wait(self, vendor_id: str, lease: Lease) -> VendorStatus | None:
+        return None
+
+    async def status(self, vendor_id: str, lease: Lease) -> VendorStatus:
+        self.calls.append("status")
+        if not self.speaks:
+            raise ProviderError("no answer", sent=True, retryable=True)
+        return await super().status(vendor_id, lease)
+
+
+async def test_a_vendor_that_speaks_of_no_job_gets_no_more(scene: Scene) -> None:
+    vendor = Silent()
+    turns = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        turns.clear()
+        await turns.wait()
+
+    for n in range(5):
+        await scene.queue(f"j{n}")
+    dispatcher = await scene.dispatcher(vendor, sleep=sleep)
+    await dispatcher.turn()
+    opened = await scene.opened.get()
+    assert (opened.provider, opened.silent_jobs) == ("local", 5)
+    await scene.queue("late")
+    await dispatcher.turn()
+    assert (await scene.world.job_row("late"))["state"] == "queued"
+    vendor.speaks = True
+    while dispatcher.degraded():
+        turns.set()
+        await asyncio.sleep(0.01)
+    await dispatcher.turn()
+    turns.set()
+    await dispatcher.settled()
+    for job_id in ("late", *(f"j{n}" for n in range(5))):
+        assert (await scene.world.job_row(job_id))["state"] == "done"
+
+
+async def test_the_more_jobs_a_vendor_has_the_rarer_each_is_asked_for(scene: Scene) -> None:
+    vendor = Silent(auto=False)
+    vendor.speaks = True
+    waits: asyncio.Queue[float] = asyncio.Queue()
+
+    async def sleep(seconds: float) -> None:
+        waits.put_nowait(seconds)
+        await asyncio.Event().wait()
+
+    for n in range(8):
+        await scene.queue(f"j{n}")
+    dispatcher = await scene.dispatcher(vendor, sleep=sleep, questions_per_s=2)
+    await dispatcher.turn()
+    waited = [await waits.get() for _ in range(8)]
+    assert min(waited[-4:]) >= 0.75 * 5 / 2  # at least five were watched when it began to wait
+    assert max(waited) <= 1.25 * 8 / 2

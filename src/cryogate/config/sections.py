@@ -77,12 +77,18 @@ class Secrets(Section, frozen=True, kw_only=True):
 
 
 class Providers(Section, frozen=True, kw_only=True):
-    """Which vendors are used beside the local simulators, and how old what they say may get."""
+    """Which vendors are used beside the local simulators, and how old what they say may get.
+
+    No vendor is asked about its jobs more than ``questions_per_s`` times a second, and nothing that
+    failed waits longer than ``retry_max_s`` for its next try.
+    """
 
     enabled: tuple[str, ...] = ()
     ca_file: str = ""
     refresh_s: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 60
     stale_s: Annotated[int, msgspec.Meta(ge=30, le=86_400)] = 600
+    questions_per_s: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+    retry_max_s: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 60
 
 
 class Ionq(Section, frozen=True, kw_only=True):

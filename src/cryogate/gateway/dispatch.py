@@ -27,6 +27,7 @@ from cryogate.domain.jobs import JobState
 from cryogate.gateway.breaker import Breakers, BreakerView
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch_batch import Batcher
+from cryogate.gateway.dispatch_claims import Claims
 from cryogate.gateway.dispatch_desk import Desk, DispatchLimits, Hand, Lost, Stop, log
 from cryogate.gateway.dispatch_job import CANCEL_MARK, REVOKE_MARK, Job, job_of
 from cryogate.gateway.dispatch_send import standing
@@ -37,12 +38,13 @@ from cryogate.gateway.leases import Leases, key_of
 from cryogate.gateway.places import Places
 from cryogate.gateway.second_reading import SecondReader
 from cryogate.gateway.standing import number, text
+from cryogate.gateway.vendor_questions import VendorQuestions
 from cryogate.ports.budgets import Ledger
 from cryogate.ports.clock import Clock
 from cryogate.ports.credentials import LeaseIssuer
 from cryogate.ports.provider import Backend, Provider
 from cryogate.ports.revocations import RevocationView
-from cryogate.ports.store import Row, SqlValue, Statement, Store, UnitOfWork
+from cryogate.ports.store import Row, Store
 
 __all__ = ["DispatchLimits", "Dispatcher"]
 
@@ -57,7 +59,7 @@ class Dispatcher:
 
     ``replica_id`` names this replica in claims; a later process with the same id takes over the
     claims of its dead predecessor at once. ``heartbeats``: replicas tell that they live, and one
-    that does not loses its claims.
+    that does not loses its claims. ``opened`` hears when a provider is left alone for a while.
     """
 
     def __init__(
@@ -78,29 +80,33 @@ class Dispatcher:
         told: Callable[[Event], None] = lambda event: None,
         places: Places | None = None,
         heartbeats: bool = False,
+        opened: Callable[[BreakerView], None] = lambda view: None,
     ) -> None:
         self._limits = limits = limits or DispatchLimits()
-        self._prefix = f"{replica_id}/"
-        self._desk = Desk(
+        held = Leases(leases, clock, limits.lease_ttl_s)
+        breakers = Breakers(clock.now_ms, opened)
+        self._desk = desk = Desk(
             store=store,
             clock=clock,
             providers=providers,
-            leases=Leases(leases, clock, limits.lease_ttl_s),
+            leases=held,
             ledger=ledger,
             revocations=revocations,
             changes=changes,
             devices=devices,
             reader=reader,
             limits=limits,
-            owner=self._prefix + secrets.token_hex(8),
+            owner=f"{replica_id}/{secrets.token_hex(8)}",
             batcher=Batcher(store, most=limits.batch),
             sleep=sleep,
             wake_in=self._wake_in,
             told=told,
             places=Places() if places is None else places,
-            breakers=Breakers(clock.now_ms),
+            breakers=breakers,
+            questions=VendorQuestions(held, breakers, limits),
             alone=not heartbeats,
         )
+        self._claims = Claims(desk, f"{replica_id}/")
         self._hands: dict[str, Hand] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
@@ -119,12 +125,7 @@ class Dispatcher:
         Raises:
             StoreUnavailable: the database did not answer.
         """
-        params: dict[str, SqlValue] = {
-            "prefix": self._prefix,
-            "prefix_length": len(self._prefix),
-            "owner": self._desk.owner,
-        }
-        await self._write("dispatch_expire_predecessor", params)
+        await self._claims.expire_predecessor()
 
     async def run(self) -> None:
         """Dispatch until `close`."""
@@ -222,8 +223,7 @@ class Dispatcher:
         await asyncio.gather(*tasks, return_exceptions=True)
         try:
             if left:
-                params: dict[str, SqlValue] = {"jobs": _json(left), "owner": self._desk.owner}
-                await self._write("dispatch_let_go", params)
+                await self._claims.let_go(left)
         except CryogateError as error:
             log.warning("claims were not given back, they run out: %s", error)
         await self._desk.leases.end()
@@ -243,42 +243,20 @@ class Dispatcher:
             return False
         if not await self._desk.store.fetch("dispatch_due", {"now_ms": now_ms}):
             return False
-        params: dict[str, SqlValue] = {"busy": _json([*busy, *shut]), "now_ms": now_ms}
-        rows = await self._claimed("dispatch_claim_queued", params, now_ms, most)
+        rows = await self._claims.queued([*busy, *shut], now_ms, most)
         await self._take(rows)
         return len(rows) == most
 
     async def _claim_orphans(self, now_ms: int) -> None:
-        most = min(self._limits.batch, self._limits.in_hand - len(self._hands))
-        if self._closing or most < 1:
-            return
-        params: dict[str, SqlValue] = {"expired_ms": now_ms - self._limits.claim_grace_ms}
-        await self._take(await self._claimed("dispatch_claim_orphans", params, now_ms, most))
-
-    async def _free_the_dead(self, now_ms: int) -> None:
-        # A silent replica may still be in a call to a vendor: its fence is gone at once, and
-        # `_recover` waits for as long as such a call could last before anything is sent again.
-        params: dict[str, SqlValue] = {
-            "prefix": self._prefix,
-            "prefix_length": len(self._prefix),
-            "silent_ms": now_ms - self._limits.silent_ms,
-        }
-        await self._write("dispatch_free_dead", params)
-
-    async def _claimed(
-        self, name: str, params: dict[str, SqlValue], now_ms: int, most: int
-    ) -> Sequence[Row]:
-        params |= {
-            "owner": self._desk.owner,
-            "until_ms": now_ms + self._limits.claim_ms,
-            "most": most,
-            "inline": self._limits.inline_program,
-        }
-        return await self._write(name, params)
-
-    async def _write(self, name: str, params: dict[str, SqlValue]) -> Sequence[Row]:
-        work = UnitOfWork((Statement(name, params, rows=None),))
-        return (await self._desk.store.commit(work))[0]
+        # All of them: after a crash thousands may wait, and their vendors may be done with them.
+        while not self._closing:
+            most = min(self._limits.batch, self._limits.in_hand - len(self._hands))
+            if most < 1:
+                return
+            rows = await self._claims.orphans(now_ms, most)
+            await self._take(rows)
+            if len(rows) < most:
+                return
 
     async def _take(self, rows: Sequence[Row]) -> None:
         for row in rows:
@@ -340,13 +318,7 @@ class Dispatcher:
         """
         held = sorted(self._hands)
         for start in range(0, len(held), self._limits.batch):
-            until_ms = self._desk.clock.now_ms() + self._limits.claim_ms
-            params: dict[str, SqlValue] = {
-                "jobs": _json(held[start : start + self._limits.batch]),
-                "owner": self._desk.owner,
-                "until_ms": until_ms,
-            }
-            for row in await self._write("dispatch_renew", params):
+            for row in await self._claims.renew(held[start : start + self._limits.batch]):
                 mark = _MARKS.get(str(row["failure"]))
                 if mark is not None:
                     self._ask(text(row, "job_id"), mark)
@@ -375,7 +347,7 @@ class Dispatcher:
             self._newest, self._full_ms = newest, now_ms
         await expire_overdue(self._desk)
         if not self._desk.alone:
-            await self._free_the_dead(now_ms)
+            await self._claims.free_the_dead(now_ms)
         await self._claim_orphans(now_ms)
         in_use = {key_of(hand.job.lease_terms()) for hand in self._hands.values()}
         await give_back(self._desk, in_use)
@@ -392,7 +364,3 @@ class Dispatcher:
     def _wake_in(self, ms: int) -> None:
         if not self._closing:
             asyncio.get_running_loop().call_later(ms / 1000, self._wake.set)
-
-
-def _json(values: Sequence[str]) -> str:
-    return msgspec.json.encode(values).decode()

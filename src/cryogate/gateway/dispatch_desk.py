@@ -19,6 +19,7 @@ from cryogate.gateway.dispatch_job import Job
 from cryogate.gateway.leases import Leases
 from cryogate.gateway.places import Places
 from cryogate.gateway.second_reading import SecondReader
+from cryogate.gateway.vendor_questions import VendorQuestions
 from cryogate.ports.budgets import Ledger
 from cryogate.ports.clock import Clock
 from cryogate.ports.credentials import Lease
@@ -52,6 +53,8 @@ class DispatchLimits:
     retry_max_ms: int = 60_000
     poll_min_ms: int = 250
     poll_max_ms: int = 15_000
+    questions_at_once: int = 32
+    questions_per_s: int = 100
     max_attempts: int = 6
     lease_ttl_s: int = 300
     batch: int = 128
@@ -62,8 +65,12 @@ class DispatchLimits:
     def __post_init__(self) -> None:
         if self.claim_ms < 2 * self.submit_timeout_ms or self.claim_ms < 2 * self.renew_ms:
             raise ValueError("claim_ms must be at least twice submit_timeout_ms and renew_ms")
-        if min(self.batch, self.per_scheme, self.in_hand, self.max_attempts) < 1:
-            raise ValueError("batch, per_scheme, in_hand and max_attempts must be at least 1")
+        least = min(
+            self.batch, self.per_scheme, self.in_hand, self.max_attempts,
+            self.questions_at_once, self.questions_per_s,
+        )  # fmt: skip
+        if least < 1:
+            raise ValueError("a number of jobs, attempts or questions must be at least 1")
 
 
 async def first_of(*waits: asyncio.Future[Any]) -> None:
@@ -90,7 +97,6 @@ class Hand:
     job: Job
     stop: asyncio.Future[Stop]
     at_vendor: bool = False
-    on_arrival: Callable[[], None] | None = None
     clbits: int | None = None
     alarmed: bool = False
     lies: int = 0
@@ -98,9 +104,6 @@ class Hand:
     def arrive(self) -> None:
         """The job is at its vendor: it needs a watcher now, and no place among those sent."""
         self.at_vendor = True
-        arrived, self.on_arrival = self.on_arrival, None
-        if arrived is not None:
-            arrived()
 
     def ask(self, stop: Stop) -> None:
         """Ask the job to end; the first asker is heard."""
@@ -137,6 +140,7 @@ class Desk:
     told: Callable[[Event], None] = lambda event: None
     places: Places = field(default_factory=Places)
     breakers: Breakers
+    questions: VendorQuestions
     alone: bool = True
     random: random.Random = field(default_factory=random.SystemRandom)
     programs: dict[str, Program] = field(default_factory=dict)
@@ -153,9 +157,11 @@ class Desk:
         """How long to wait before attempt ``attempt + 1``: doubling, with jitter, bounded."""
         return self._grow(self.limits.retry_min_ms, self.limits.retry_max_ms, attempt)
 
-    def poll_ms(self, polls: int) -> int:
-        """How long to wait before asking a vendor again."""
-        return self._grow(self.limits.poll_min_ms, self.limits.poll_max_ms, polls)
+    def poll_ms(self, polls: int, scheme: str) -> int:
+        """How long to wait before asking a vendor again: the longer, the more jobs it has."""
+        grown = self._grow(self.limits.poll_min_ms, self.limits.poll_max_ms, polls)
+        pace_ms = self.questions.pace_ms(scheme)
+        return max(grown, int(pace_ms * self.random.uniform(0.75, 1.25)))
 
     def _grow(self, low: int, high: int, step: int) -> int:
         top = min(high, low << min(max(step - 1, 0), 16))

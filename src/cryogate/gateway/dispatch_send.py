@@ -219,10 +219,10 @@ async def send(desk: Desk, hand: Hand, provider: Provider, submission: Submissio
 
 
 def _note(desk: Desk, scheme: str, *, unwell: bool) -> None:
-    if not unwell:
+    if unwell:
+        desk.breakers.failed(scheme)
+    else:
         desk.breakers.answered(scheme)
-    elif desk.breakers.failed(scheme):
-        log.error("%s does not take jobs: it is left alone for a while", scheme)
 
 
 def receipt(vendor_id: object) -> str:

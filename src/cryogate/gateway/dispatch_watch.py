@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TypeVar
 
 from msgspec import structs
 
@@ -32,7 +30,6 @@ from cryogate.gateway.dispatch_send import (
 )
 from cryogate.gateway.reconcile import locate
 from cryogate.gateway.settle import FENCE, Ending, MalformedResult, done, printable, runtime
-from cryogate.ports.credentials import Lease
 from cryogate.ports.provider import (
     Provider,
     ProviderError,
@@ -44,7 +41,6 @@ from cryogate.ports.provider import (
 )
 from cryogate.ports.store import GuardFailed, UnitOfWork
 
-T = TypeVar("T")
 _FINAL = frozenset({VendorState.DONE, VendorState.FAILED, VendorState.CANCELLED})
 _RESULT_ATTEMPTS = 8
 
@@ -240,6 +236,17 @@ async def _watch(
     waiter: asyncio.Future[VendorStatus | None] | None,
 ) -> None:
     """Until the vendor says that the job is over, or somebody asks for its end."""
+    with desk.questions.watching(hand.job.scheme):
+        await _until_over(desk, hand, provider, vendor_id, waiter)
+
+
+async def _until_over(
+    desk: Desk,
+    hand: Hand,
+    provider: Provider,
+    vendor_id: str,
+    waiter: asyncio.Future[VendorStatus | None] | None,
+) -> None:
     polls = 0
     while True:
         stop = hand.asked
@@ -278,7 +285,7 @@ async def _watch(
         if stop is None and hand.asked is not None:
             polls = 0  # asked to stop during the wait: tell the vendor at once
             continue
-        await desk.pause(desk.poll_ms(polls), None if stop else hand)
+        await desk.pause(desk.poll_ms(polls, hand.job.scheme), None if stop else hand)
 
 
 async def _next_status(
@@ -304,7 +311,7 @@ async def _next_status(
             return None
     elif waiter is not None:
         await _abandon(waiter)
-    found = await _call(desk, hand, lambda lease: provider.status(vendor_id, lease))
+    found = await desk.questions.ask(hand.job, lambda lease: provider.status(vendor_id, lease))
     return vendor_lies.about(hand.job, found)
 
 
@@ -317,7 +324,9 @@ async def _abandon(waiter: asyncio.Future[VendorStatus | None]) -> None:
 async def _ask_vendor_to_stop(desk: Desk, hand: Hand, provider: Provider, vendor_id: str) -> None:
     """Best effort, asked again until the vendor says that the job is over."""
     try:
-        await _call(desk, hand, lambda lease: provider.cancel(vendor_id, lease))
+        await desk.questions.ask(
+            hand.job, lambda lease: provider.cancel(vendor_id, lease), at_once=True
+        )
     except (ProviderError, Unavailable, TimeoutError) as error:
         log.warning("%s: could not be cancelled yet: %s", hand.job.job_id, error)
     except Exception:
@@ -354,8 +363,8 @@ async def _result(
     program = await program_of(desk, hand) if provider.reads_program else None
     while True:
         try:
-            raw: RawResult = await _call(
-                desk, hand, lambda lease: provider.result(vendor_id, lease, program)
+            raw: RawResult = await desk.questions.ask(
+                hand.job, lambda lease: provider.result(vendor_id, lease, program)
             )
             return done(hand.job, await _clbits(desk, hand), status, raw)
         except (MalformedResult, VendorLied) as error:
@@ -381,9 +390,3 @@ async def _clbits(desk: Desk, hand: Hand) -> int:
             raise MalformedResult("its program is not the one that was checked")
         hand.clbits = program.clbits
     return hand.clbits
-
-
-async def _call(desk: Desk, hand: Hand, verb: Callable[[Lease], Awaitable[T]]) -> T:
-    lease = await desk.lease(hand.job)
-    async with asyncio.timeout(desk.limits.call_timeout_ms / 1000):
-        return await verb(lease)

@@ -6,8 +6,6 @@ after it accepted it. Until then, and while the vendor does not answer, nothing 
 
 from __future__ import annotations
 
-import asyncio
-
 from cryogate.domain.errors import Unavailable
 from cryogate.gateway.dispatch_desk import Desk, Hand, log
 from cryogate.ports.provider import Provider, ProviderError
@@ -23,9 +21,7 @@ async def locate(desk: Desk, hand: Hand, provider: Provider, sent_before_ms: int
     while True:
         asked_ms = desk.clock.now_ms()
         try:
-            lease = await desk.lease(job)
-            async with asyncio.timeout(desk.limits.call_timeout_ms / 1000):
-                found = await provider.find(job.job_id, lease)
+            found = await desk.questions.ask(job, lambda lease: provider.find(job.job_id, lease))
         except (ProviderError, Unavailable, TimeoutError) as error:
             attempt += 1
             log.warning("%s: vendor not asked yet: %s", job.job_id, error)

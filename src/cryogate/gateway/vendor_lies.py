@@ -12,6 +12,7 @@ from typing import Final
 
 from cryogate.domain.events import Event, Outcome
 from cryogate.domain.jobs import JobState
+from cryogate.gateway.breaker import BreakerView
 from cryogate.gateway.dispatch_desk import Desk, Hand
 from cryogate.gateway.dispatch_job import Job
 from cryogate.gateway.settle import Ending, printable
@@ -78,5 +79,18 @@ class VendorAlarm:
                 "agent_id": event.agent_id,
                 "experiment_id": event.experiment_id,
                 "why": "; ".join(event.decision_reasons or ()),
+            },
+        )
+
+    def left_alone(self, view: BreakerView) -> None:
+        """A provider's breaker has opened: its jobs wait. Never waits and never raises."""
+        self._alerts.tell(
+            "provider_down",
+            view.provider,
+            Severity.HIGH,
+            {
+                "failed_submissions": view.failures,
+                "silent_jobs": view.silent_jobs,
+                "retry_in_ms": view.retry_in_ms,
             },
         )

@@ -79,7 +79,7 @@ class Road:
         )
         self.changes = changes = JobChanges()
         self.streams = Streams(changes, revocations, clock)
-        places = Places()
+        places, alarm = Places(), VendorAlarm(watch.alerts)
         self.dispatcher = Dispatcher(
             store=store,
             clock=clock,
@@ -95,8 +95,13 @@ class Road:
                 GuardedPool(SECOND_OPINION_ENTRYPOINT, limits=_READER, request_timeout_s=60.0)
             ),
             replica_id=ground.replica_id,
-            told=_both(governance.alarm.tell, VendorAlarm(watch.alerts).tell),
-            limits=DispatchLimits(lease_ttl_s=config.secrets.lease_ttl_s),
+            told=_both(governance.alarm.tell, alarm.tell),
+            opened=alarm.left_alone,
+            limits=DispatchLimits(
+                lease_ttl_s=config.secrets.lease_ttl_s,
+                retry_max_ms=config.providers.retry_max_s * 1000,
+                questions_per_s=config.providers.questions_per_s,
+            ),
         )
         self.jobs = jobs = JobService(
             store=store,
