@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -31,6 +29,7 @@ from typing import Any
 import httpx
 from tests.support.kills_verdict import ENDED, Report, StormBooks, judge
 from tests.support.running import GHZ, PRICES, Agent, Running
+from tests.support.up import CLI, clean_env
 
 from cryogate.client import Client, Refused
 from cryogate.dev.ionq import IonqFake
@@ -108,11 +107,10 @@ class Storm:
         )
 
     def spawn(self) -> None:
-        env = {k: v for k, v in os.environ.items() if not k.startswith("CRYOGATE_")} | _UNLIMITED
-        env |= {"CRYOGATE_STATE_DIR": str(self.state), "TMPDIR": str(self.folder / "tmp")}
+        env = clean_env(self.state) | _UNLIMITED | {"TMPDIR": str(self.folder / "tmp")}
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "cryogate.cli.main", "up", "--port", str(self.port),
+                [*CLI, "up", "--port", str(self.port),
                  "--config", str(self.folder / "cryogate.toml")],
                 env=env, stdout=log, stderr=log,
             )  # fmt: skip
