@@ -271,6 +271,9 @@ async def test_an_old_value_put_back_does_not_open(desk: Desk) -> None:
     )
     with pytest.raises(LeaseUnavailable, match="does not open"):
         await desk.secrets.value("static", "e1")
+    with pytest.raises(LeaseUnavailable):
+        await desk.desk.lease(dataclasses.replace(TERMS, scheme="static"), 60)
+    assert await desk.told() == [("no_credential", "static")]
 
 
 # -- two replicas ---------------------------------------------------------------------------------

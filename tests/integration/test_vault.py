@@ -142,13 +142,19 @@ async def test_whatever_goes_wrong_there_is_no_credential_and_nothing_is_told(
     fake.kv["cryogate/ionq"] = {"value": "key-canary"}
     client = VaultClient(login(fake, url, tmp_path), made.clock)
     static = StaticKeys(VaultSecrets(client, "kv", "cryogate"), made.clock)
+    alerts = AlertBook(made.store, made.clock)
     desk = LeaseDesk(
         store=made.store, clock=made.clock, sources={"ionq": static},
-        local=EmbeddedLeases(made.clock), alerts=AlertBook(made.store, made.clock), holder="single",
+        local=EmbeddedLeases(made.clock), alerts=alerts, holder="single",
     )  # fmt: skip
     breaks(fake)
     with caplog.at_level(logging.DEBUG), pytest.raises(LeaseUnavailable) as told:
         await desk.lease(LeaseTerms("ionq"), 300)
-    shown = caplog.text + str(told.value) + json.dumps(await made.events())
+    await alerts.flush()
+    rows = await made.store.fetch(
+        "alerts_page", {"state": None, "before_ms": 2**53, "before_id": "~", "limit": 9}
+    )
+    assert [(row["kind"], row["subject"]) for row in rows] == [("no_credential", "ionq")]
+    shown = caplog.text + str(told.value) + json.dumps(await made.events()) + str(rows)
     assert not any(word in shown for word in ("canary", *fake.tokens))
     await client.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import httpx
 from tests.support.up import up
 
 from cryogate.client import Client, Identity, Operator, read_credential
+from cryogate.policies import shipped_bundle
 
 GHZ = """OPENQASM 2.0;
 include "qelib1.inc";
@@ -92,6 +94,16 @@ class Running:
         for agent in self._made:
             agent.close()
         self.operator.close()
+
+
+def as_simulators(folder: Path, *backends: str) -> str:
+    """Settings that make ``backends`` simulators to policy: new agents may use no others."""
+    bundle = folder / "bundle"
+    shutil.copytree(shipped_bundle(), bundle)
+    rules = bundle / "cryogate_data/settings/data.json"
+    listed = ", ".join(json.dumps(name) for name in ("local:*", *backends))
+    rules.write_text(rules.read_text().replace('"local:*"', listed))
+    return f'[policy]\nbundle = "{bundle}"\ninsecure_unsigned = true\n'
 
 
 @contextmanager

@@ -25,9 +25,9 @@ def _server(app: ASGIApp) -> uvicorn.Server:
 
 
 @contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
-    """``app`` on a free port, in a thread; gives its URL."""
-    listener, server = _listener(0), _server(app)
+def served(app: ASGIApp, port: int = 0) -> Iterator[str]:
+    """``app`` on a port, a free one if none is named, in a thread; gives its URL."""
+    listener, server = _listener(port), _server(app)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
     thread.start()
     try:

@@ -33,6 +33,8 @@ _MAX_VENDOR_ID = 256
 _PROGRAMS = 256
 #: Waits as long as after this many failed attempts when no worker can be started.
 _NO_WORKER = 5
+#: As long as a back end that failed is left alone (`Leases`), or less.
+_NO_CREDENTIAL = 4
 _SECOND_OPINION = {"disagreement": "job.readers_disagree", "unconfirmed": "job.unconfirmed"}
 _REVOKED = Stop(JobState.REVOKED, "revoked")
 _CLOSED = Stop(JobState.EXPIRED, "experiment_closed")
@@ -93,7 +95,7 @@ async def has_credential(desk: Desk, hand: Hand) -> bool:
             reasons = ("no_credential", printable(str(error)))
             now_ms = desk.clock.now_ms()
             await desk.alarm(job.event("job.waiting", Outcome.FAILURE, now_ms, reasons=reasons))
-        await postpone(desk, hand, _NO_WORKER)
+        await postpone(desk, hand, _NO_CREDENTIAL)
         return False
     desk.places.goes_on(job.job_id)
     return True

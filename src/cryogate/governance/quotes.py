@@ -19,6 +19,7 @@ from typing import Literal
 from cryogate.domain.money import SAME, Money
 from cryogate.domain.periods import DAY_MS
 from cryogate.governance.pricing import DataPriceBook, Priced
+from cryogate.ports.credentials import LeaseUnavailable
 from cryogate.ports.pricing import Estimator, Prices, Quote, Unpriced, Wanted
 
 log = logging.getLogger("cryogate.prices")
@@ -99,6 +100,8 @@ class Quotes(Prices):
         try:
             async with asyncio.timeout(_VENDOR_TIMEOUT_S):
                 answer = await estimator.estimate(wanted)
+        except LeaseUnavailable as error:
+            raise Unpriced("no_credential", "the vendor cannot be asked what this costs") from error
         except Exception as error:
             log.warning("no estimate from the vendor of %s", wanted.backend, exc_info=error)
             raise Unpriced("no_estimate", "the vendor did not say what this costs") from error

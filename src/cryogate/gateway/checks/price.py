@@ -13,6 +13,7 @@ from cryogate.ports.pricing import Prices, Quote, Unpriced, Wanted
 _HINTS = {
     "price_stale": "ask an operator to bring the price book up to date",
     "no_rate": "use an experiment whose budget is in the currency of the price",
+    "no_credential": "there is no credential for this vendor now; operators know; try again later",
     "no_estimate": "the vendor gave no price; try again later",
     "above_ceiling": "use fewer shots or gates",
 }
