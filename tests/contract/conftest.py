@@ -5,10 +5,12 @@ from __future__ import annotations
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import asyncpg
 import pytest
+from tests.support.sinks import Log, world
 
 from cryogate.ports.clock import Clock
 from cryogate.ports.store import Store
@@ -93,3 +95,10 @@ async def store(new_store: NewStore) -> AsyncIterator[Store]:
     await opened.open()
     yield opened
     await opened.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> Log:
+    """Opens a log of that many entries."""
+    dsn = request.getfixturevalue("migrated_dsn") if request.param == "postgres" else ""
+    return partial(world, tmp_path, dsn=dsn)

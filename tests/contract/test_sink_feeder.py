@@ -6,62 +6,13 @@ Over both drivers of the store, whose statements these are.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from functools import partial
-from pathlib import Path
+from collections.abc import Sequence
 
-import asyncpg
 import pytest
-from tests.support.sinks import World, world
+from tests.support.sinks import Log, Scripted, alter, refuse
 
-from cryogate.ports.sinks import Entry, EntryRefused, Sink, SinkUnavailable
+from cryogate.ports.sinks import Entry, SinkUnavailable
 from cryogate.sinks.feeder import LEASE_MS, MAX_REFUSED, TOLD_AFTER
-
-Log = Callable[[int], AbstractAsyncContextManager[World]]
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def log(request: pytest.FixtureRequest, tmp_path: Path) -> Log:
-    """Opens a log of that many entries."""
-    dsn = request.getfixturevalue("migrated_dsn") if request.param == "postgres" else ""
-    return partial(world, tmp_path, dsn=dsn)
-
-
-class Scripted(Sink):
-    """Does with a batch what it is told to."""
-
-    batch = 50
-
-    def __init__(self, act: Callable[[Sequence[Entry]], None] = lambda _: None) -> None:
-        self.act, self.taken, self.closed = act, list[int](), 0
-
-    async def _deliver(self, entries: Sequence[Entry]) -> None:
-        self.act(entries)
-        self.taken += [entry.seq for entry in entries]
-
-    async def close(self) -> None:
-        self.closed += 1
-
-
-async def alter(w: World, sql: str) -> None:
-    """Past the store, as somebody with the database's password would."""
-    if w.place.dsn:
-        connection = await asyncpg.connect(w.place.dsn)
-        await connection.execute(sql)
-        await connection.close()
-        return
-    with sqlite3.connect(w.place.database) as database:
-        database.execute(sql)
-
-
-def refuse(*seqs: int) -> Callable[[Sequence[Entry]], None]:
-    def act(entries: Sequence[Entry]) -> None:
-        if {entry.seq for entry in entries} & set(seqs):
-            raise EntryRefused("too odd")
-
-    return act
 
 
 async def test_a_batch_that_is_refused_costs_only_the_entry_that_is_meant(log: Log) -> None:

@@ -15,4 +15,9 @@ def test_the_page_is_true(tmp_path: Path) -> None:
     )
     with live(tmp_path, "--config", str(config)) as server:
         told = server.page(ROOT / "docs/sinks.md")
-    assert json.loads(told[-1][1])["metadata"]["version"] == "1.8.0"
+    answers = dict(told)
+    [copied] = [a for c, a in told if "head -n 1" in c]
+    assert json.loads(copied)["metadata"]["version"] == "1.8.0"
+    assert "siem" in answers["cryogate audit sinks"]
+    assert "no dead letters" in answers["cryogate audit dead-letters list siem"]
+    assert "no_such_letter" in told[-1][1] or "no dead letter" in told[-1][1]

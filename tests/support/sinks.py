@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 from tests.support.audit import ORIGIN, Deployment, record
 
+from cryogate.audit.log import AuditLog
 from cryogate.domain.decisions import Scalar
 from cryogate.outbound.addresses import networks
 from cryogate.outbound.fetcher import Fetcher
 from cryogate.ports.alerts import Alerts, Severity
-from cryogate.ports.sinks import Sink
+from cryogate.ports.sinks import Entry, EntryRefused, Sink
 from cryogate.ports.store import Store
 from cryogate.sinks.feeder import Feeder
 from cryogate.sinks.registry import FORMATS
 from cryogate.sinks.setup import SinkSetup
 from cryogate.wiring.sinks import reader
-
-__all__ = ["Told", "World", "fetcher", "setup", "world"]
 
 
 class Told(Alerts):
@@ -55,8 +56,8 @@ def setup(url: str, send: Fetcher, form: str = "json", **more: object) -> SinkSe
 class World:
     """A store whose log is sequenced."""
 
-    def __init__(self, place: Deployment, store: Store) -> None:
-        self.place, self.store, self.told = place, store, Told()
+    def __init__(self, place: Deployment, store: Store, audit: AuditLog) -> None:
+        self.place, self.store, self.told, self.audit = place, store, Told(), audit
         self.read = reader(store, ORIGIN)
 
     def feeder(self, sink: Sink, holder: str = "one", *, from_start: bool = True) -> Feeder:
@@ -70,7 +71,9 @@ class World:
         return int(row["position"] or 0) if row else 0
 
     async def dead(self) -> list[int]:
-        rows = await self.store.fetch("sink_dead", {"name": "under-test", "limit": 100})
+        rows = await self.store.fetch(
+            "sink_letters", {"name": "under-test", "after": -1, "limit": 100}
+        )
         return [int(row["seq"] or 0) for row in rows]
 
 
@@ -83,4 +86,42 @@ async def world(directory: Path, count: int = 0, dsn: str = "") -> AsyncIterator
             await record(store, count)
             while await log.sequence_now():
                 pass
-        yield World(place, store)
+        yield World(place, store, log)
+
+
+Log = Callable[[int], AbstractAsyncContextManager[World]]
+
+
+class Scripted(Sink):
+    """Does with a batch what it is told to."""
+
+    batch = 50
+
+    def __init__(self, act: Callable[[Sequence[Entry]], None] = lambda _: None) -> None:
+        self.act, self.taken, self.closed = act, list[int](), 0
+
+    async def _deliver(self, entries: Sequence[Entry]) -> None:
+        self.act(entries)
+        self.taken += [entry.seq for entry in entries]
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+async def alter(w: World, sql: str) -> None:
+    """Past the store, as somebody with the database's password would."""
+    if w.place.dsn:
+        connection = await asyncpg.connect(w.place.dsn)
+        await connection.execute(sql)
+        await connection.close()
+        return
+    with sqlite3.connect(w.place.database) as database:
+        database.execute(sql)
+
+
+def refuse(*seqs: int) -> Callable[[Sequence[Entry]], None]:
+    def act(entries: Sequence[Entry]) -> None:
+        if {entry.seq for entry in entries} & set(seqs):
+            raise EntryRefused("too odd")
+
+    return act

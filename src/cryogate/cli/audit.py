@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cryogate.cli import audit_offline, audit_story, audit_watch
+from cryogate.cli import audit_offline, audit_sinks, audit_story, audit_watch
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, fields, note, say, show, table
 
@@ -83,5 +83,6 @@ command(group, "events", As.OPERATOR)(events)
 command(group, "checkpoint", As.OPERATOR)(checkpoint)
 command(group, "proof", As.OPERATOR)(proof)
 audit_offline.register(group)
+audit_sinks.register(group)
 audit_story.register(group)
 audit_watch.register(group)

@@ -12,6 +12,8 @@
 (5) A batch that is refused is halved until one entry is left. That one becomes a dead letter,
     together with the move, and somebody is told; it stays in the log, under its number. A
     receiver that refuses entry after entry is broken itself: nothing more is given up.
+(6) A dead letter that an operator asks for again is offered alone, now and then, beside the rest.
+    Taken, it is none any more; refused, it waits for the next operator; both are events.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Final
 
 from cryogate.domain.decisions import Scalar
 from cryogate.domain.errors import CryogateError
+from cryogate.domain.events import Event, Outcome
 from cryogate.ports.alerts import Alerts, Severity
 from cryogate.ports.clock import Clock
 from cryogate.ports.sinks import Entry, EntryRefused, Sink, SinkUnavailable
@@ -37,6 +40,8 @@ LEASE_MS: Final = 120_000
 DELIVER_S: Final = 60.0
 MAX_REFUSED: Final = 20
 TOLD_AFTER: Final = 4
+LETTERS_MS: Final = 5_000
+_LETTERS: Final = 20
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 30.0
 
 
@@ -71,7 +76,7 @@ class Feeder:
         self._read, self._alerts, self._holder = read, alerts, holder
         self._from_start = from_start
         self._place: int | None = None
-        self._renew_ms = self._since_ms = 0
+        self._renew_ms = self._since_ms = self._letters_ms = 0
         self._refused = 0
 
     async def run(self, interval_s: float = 0.5) -> None:
@@ -121,6 +126,7 @@ class Feeder:
         """
         if not await self._held():
             return False
+        await self._again()
         place = await self._store.fetch_one("sink_place", {"name": self.name})
         acknowledged = int(place["position"] or 0) if place else 0
         self.state.position = acknowledged
@@ -167,12 +173,16 @@ class Feeder:
         begin: dict[str, SqlValue] = {"name": self.name, "position": first}
         await self._commit(Statement("sink_begin", begin, rows=None))
 
-    async def _deliver(self, entries: Sequence[Entry]) -> None:
+    async def _offer(self, entries: Sequence[Entry]) -> None:
         try:
             async with asyncio.timeout(DELIVER_S):
                 await self._sink.deliver(entries)
         except TimeoutError as error:
             raise SinkUnavailable("no acknowledgement in time") from error
+
+    async def _deliver(self, entries: Sequence[Entry]) -> None:
+        try:
+            await self._offer(entries)
         except EntryRefused as refusal:
             await self._divide(entries, refusal)  # (5)
             return
@@ -197,6 +207,41 @@ class Feeder:
         self.state.buried += 1
         evidence: dict[str, Scalar] = {"seq": seq, "reason": str(refusal)[:200]}
         self._alerts.tell("sink_dead_letter", self.name, Severity.HIGH, evidence)
+
+    async def _again(self) -> None:
+        """(6)"""
+        now_ms = self._clock.now_ms()
+        if now_ms < self._letters_ms:
+            return
+        # not at once again: a letter that breaks the connection must not stop what comes after it
+        self._letters_ms = now_ms + 6 * LETTERS_MS
+        asked: dict[str, SqlValue] = {"name": self.name, "limit": _LETTERS}
+        for row in await self._store.fetch("sink_letters_asked", asked):
+            await self._redeliver(int(row["seq"] or 0))
+        self._letters_ms = now_ms + LETTERS_MS
+
+    async def _redeliver(self, seq: int) -> None:
+        params: dict[str, SqlValue] = {"name": self.name, "seq": seq, "holder": self._holder}
+        statement, outcome, why = "sink_letter_delivered", Outcome.SUCCESS, ""
+        try:
+            entries = await self._read(seq, 1)
+            if not entries or entries[0].seq != seq:
+                raise EntryRefused("the log has this entry no more")
+            await self._offer(entries)
+            self.state.delivered += 1
+        except EntryRefused as refusal:
+            statement, outcome, why = "sink_letter_refused", Outcome.REFUSED, str(refusal)[:200]
+            params["reason"] = why
+        event = Event(
+            timestamp_ms=self._clock.now_ms(),
+            action="sink.redelivered" if outcome is Outcome.SUCCESS else "sink.refused_again",
+            outcome=outcome,
+            decision_reasons=tuple(r for r in (self.name, f"entry {seq}", why) if r),
+        )
+        try:
+            await self._store.commit(UnitOfWork((Statement(statement, params),), (event,)))
+        except GuardFailed:
+            log.warning("sink %s: dead letter %d is not ours any more", self.name, seq)
 
     async def _move(self, past: int, *others: Statement) -> None:
         self._place = past

@@ -32,6 +32,8 @@ from cryogate.server.endpoints import Endpoint
 from cryogate.server.metrics import MetricsRoutes, RequestMeter
 from cryogate.server.ops_routes import OpsRoutes
 from cryogate.server.rate_gate import RateGate
+from cryogate.server.sink_routes import SinkRoutes
+from cryogate.sinks.letters import LetterDesk
 from cryogate.wiring.governance import Governance
 from cryogate.wiring.ground import Ground
 from cryogate.wiring.heads import open_heads
@@ -136,6 +138,7 @@ class Deployment:
             *self._ops.endpoints(),
             *log_endpoints(self.ground, self.road, self.audit, self.provenances, self.outside),
             *self._metrics_endpoints(),
+            *SinkRoutes(LetterDesk(self.ground.store, self.ground.clock, self.feeders)).endpoints(),
             *self.identity.people.endpoints(
                 self.identity.registry,
                 self.identity.devices,

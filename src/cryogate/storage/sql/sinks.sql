@@ -22,8 +22,32 @@ WHERE name = :name AND holder = :holder AND position = :seen
 INSERT INTO sink_dead_letters (sink, seq, reason, at_ms) VALUES (:name, :seq, :reason, :now_ms)
 ON CONFLICT DO NOTHING
 
--- name: sink_dead
-SELECT sink, seq, reason, at_ms FROM sink_dead_letters WHERE sink = :name ORDER BY seq LIMIT :limit
+-- name: sink_letters
+SELECT sink, seq, reason, at_ms, tries, asked_ms FROM sink_dead_letters
+WHERE sink = :name AND seq > :after ORDER BY seq LIMIT :limit
+
+-- name: sink_letters_asked
+SELECT seq FROM sink_dead_letters
+WHERE sink = :name AND asked_ms IS NOT NULL ORDER BY seq LIMIT :limit
+
+-- name: sink_letter_ask
+UPDATE sink_dead_letters SET asked_ms = :now_ms WHERE sink = :name AND seq = :seq
+
+-- name: sink_letters_ask
+UPDATE sink_dead_letters SET asked_ms = :now_ms WHERE sink = :name
+
+-- name: sink_letter_forget
+DELETE FROM sink_dead_letters WHERE sink = :name AND seq = :seq
+
+-- name: sink_letter_delivered
+-- Only whoever feeds the sink may say so.
+DELETE FROM sink_dead_letters WHERE sink = :name AND seq = :seq
+  AND EXISTS (SELECT 1 FROM sink_places WHERE name = :name AND holder = :holder)
+
+-- name: sink_letter_refused
+UPDATE sink_dead_letters SET reason = :reason, tries = tries + 1, asked_ms = NULL
+WHERE sink = :name AND seq = :seq
+  AND EXISTS (SELECT 1 FROM sink_places WHERE name = :name AND holder = :holder)
 
 -- name: sink_dead_counts
 SELECT sink, COUNT(*) AS letters FROM sink_dead_letters GROUP BY sink
