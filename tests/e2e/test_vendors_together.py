@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,3 +127,20 @@ def test_no_credential_no_job_and_somebody_is_told(world: World) -> None:
         assert time.monotonic() < deadline + 60
         time.sleep(0.1)
     assert len(world.braket.ran(job_id)) == 1
+
+
+def test_operators_see_what_bounds_each_device_at_its_vendor(world: World) -> None:
+    command = [sys.executable, "-m", "cryogate.cli.main", "backend", "limits", "--json"]
+    env = {k: v for k, v in os.environ.items() if not k.startswith("CRYOGATE_")}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True,
+        env={**env, "CRYOGATE_STATE_DIR": str(world.server.state)},
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    told = {(row["backend"], row["per"]): row["limit"] for row in found["items"]}
+    assert told["ibm:ibm_torino", "job"] == "60 s per job, set on every job"
+    assert told["ibm:ibm_torino", "instance"].startswith("600 s per instance, set by an operator")
+    assert told["braket:forte-1", "device"].startswith("10000.00 USD per device")
+    assert found["without"] == []
+    log = (world.folder / "server.log").read_text()
+    assert "ibm:ibm_torino: 60 s per job, set on every job" in log

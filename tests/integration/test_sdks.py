@@ -47,6 +47,7 @@ def test_the_braket_sdk_runs_a_circuit() -> None:
     assert set(found["counts"]) == {"00", "11"}
     assert sum(found["counts"].values()) == 100
     assert found["found"] == {"cryogate:job": "sdk"}
+    assert found["queued"] == "8.30"
 
 
 def test_ibms_client_runs_a_circuit() -> None:

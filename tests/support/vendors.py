@@ -18,6 +18,7 @@ from cryogate.dev.ibm import CRN, IbmFake
 from cryogate.dev.ionq import IonqFake
 from cryogate.dev.serving import served
 from cryogate.domain.secrets import Secret
+from cryogate.governance.pricing import default_price_book
 from cryogate.ports.clock import SystemClock
 from cryogate.ports.credentials import Lease, LeaseTerms
 from cryogate.ports.provider import Backend, Provider, Submission
@@ -44,6 +45,7 @@ NATIVE_BELL = parse_flat(
     Format.OPENQASM2,
 )
 CANARY = "agent-token-canary"
+BOOK = default_price_book()
 
 
 @dataclass
@@ -159,7 +161,7 @@ VENDORS: dict[str, Callable[[], Any]] = {
 async def bench_of(scheme: str) -> AsyncIterator[Bench]:
     """The adapter of ``scheme``, made as the server makes it, with its vendor running."""
     with VENDORS[scheme]() as (config, _, about):
-        provider = PROVIDERS[scheme](Setup(config, SystemClock()))
+        provider = PROVIDERS[scheme](Setup(config, SystemClock(), BOOK))
         lease = lease_of(scheme, about["secret"])
         bench = Bench(provider, lease, about["backend"], about.get("ran"), about.get("faults"),
                       about)  # fmt: skip

@@ -38,4 +38,27 @@ def list_(settings: Settings) -> None:
             note(f"{found.get('provider')} does not take jobs; tried again in {wait_s} s")
 
 
+def limits(settings: Settings) -> None:
+    """What bounds cost and time at each backend's vendor, and who set it there."""
+    from cryogate.cli.connect import operator
+
+    with operator(settings) as server:
+        page = server.call("GET", *BASE, "backends")
+    rows = [
+        {"backend": item.get("name"), "per": limit.get("per"), "limit": limit.get("text")}
+        for item in page.get("items", ())
+        for limit in item.get("limits", ())
+    ]
+    bare = sorted(
+        str(item.get("name"))
+        for item in page.get("items", ())
+        if not item.get("simulator") and not item.get("limits")
+    )
+    found: dict[str, Any] = {"items": rows, "next": None, "without": bare}
+    show_page(settings, found, ("backend", "per", "limit"), none="no vendor enforces a limit")
+    for name in bare:
+        note(f"{name}: the vendor enforces no limit of cost or time")
+
+
 command(group, "list", As.EITHER)(list_)
+command(group, "limits", As.OPERATOR)(limits)

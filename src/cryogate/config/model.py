@@ -138,6 +138,8 @@ class Config(Section, frozen=True, kw_only=True):
             found.append("policy.insecure_unsigned: bundles that nobody signed are put in force")
         if self.tokens.insecure_bearer:
             found.append("tokens.insecure_bearer: whoever finds a token can use it")
+        if "braket" in self.providers.enabled and self.braket.insecure_without_limit:
+            found.append("braket.insecure_without_limit: nothing at AWS bounds what QPUs may cost")
         if self.notify.smtp_host and self.notify.smtp_security == "insecure_clear":
             found.append("notify.smtp_security: mail crosses the network in clear")
         found += [

@@ -92,13 +92,17 @@ class Providers(Section, frozen=True, kw_only=True):
 
 
 class Ionq(Section, frozen=True, kw_only=True):
-    """IonQ's API."""
+    """IonQ's API. ``sessions``: a session for each job, with the job's reservation as its limit."""
 
     url: str = "https://api.ionq.co/v0.4"
+    sessions: bool = False
 
 
 class Braket(Section, frozen=True, kw_only=True):
-    """Amazon Braket in one region. Empty URLs are AWS's own."""
+    """Amazon Braket in one region. Empty URLs are AWS's own.
+
+    A QPU without a spending limit in force takes no job, unless ``insecure_without_limit``.
+    """
 
     region: Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")] = "us-east-1"
     bucket: Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9.-]{0,63}\Z")] = ""
@@ -106,6 +110,7 @@ class Braket(Section, frozen=True, kw_only=True):
     url: str = ""
     s3_url: str = ""
     sts_url: str = ""
+    insecure_without_limit: bool = False
 
 
 class Ibm(Section, frozen=True, kw_only=True):

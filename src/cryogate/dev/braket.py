@@ -1,7 +1,8 @@
 """Amazon Braket's API with S3 and STS on one port, as AWS's own clients know them.
 
-Requests must be signed by a known key, and are held against the session policy of that key. `lies`
-are taken by the next answers: ``task``, ``circuit``, ``rows``, ``state``, ``elsewhere``.
+Requests must be signed by a known key, and are held against the session policy of that key. A task
+must fit into what is left of its device's spending limit (`limits`). `lies` are taken by the next
+answers: ``task``, ``circuit``, ``rows``, ``state``, ``elsewhere``, ``device``.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ _DEVICES: Final = {
     "arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet": ("Garnet", "QPU", 20, ["prx", "cz"]),
 }
 BUCKET: Final = "amazon-braket-test"
+FORTE: Final = "arn:aws:braket:us-east-1::device/qpu/ionq/Forte-1"
+#: Dollars for a task and for a shot; simulators are not limited.
+_PRICES: Final = {"SIMULATOR": (0.0, 0.0), "QPU": (0.30, 0.08)}
 
 
 class BraketFake:
@@ -46,9 +50,15 @@ class BraketFake:
         self.objects: dict[str, bytes] = {}
         self._tokens: dict[str, str] = {}
         self.seen_bodies: list[dict[str, Any]] = []
+        self.limits = {
+            arn: limit_of(arn, "10000.00")
+            for arn, (_, kind, _, _) in _DEVICES.items()
+            if kind == "QPU"
+        }
         routes = [
             Route("/devices", self._devices, methods=["POST"]),
             Route("/device/{arn:path}", self._device),
+            Route("/spending-limits", self._spending_limits, methods=["POST"]),
             Route("/quantum-task", self._create, methods=["POST"]),
             Route("/quantum-tasks", self._search, methods=["POST"]),
             Route("/quantum-task/{arn:path}/cancel", self._cancel, methods=["PUT"]),
@@ -102,6 +112,25 @@ class BraketFake:
                 {"queue": "QUANTUM_TASKS_QUEUE", "queueSize": "3", "queuePriority": "Normal"}],
         })  # fmt: skip
 
+    async def _spending_limits(self, request: Request) -> Response:
+        try:
+            await self._may(request, "SearchSpendingLimits", "*")
+        except Denied as error:
+            return refused(error)
+        return JSONResponse({"spendingLimits": list(self.limits.values())})
+
+    def _fits(self, arn: str, shots: int) -> bool:
+        """Whether the device's limit has room for the task; what it may cost is set aside."""
+        limit = self.limits.get(arn)
+        if limit is None:
+            return True
+        task, shot = _PRICES[_DEVICES[arn][1]]
+        cost, queued = task + shot * shots, float(limit["queuedSpend"])
+        if cost > float(limit["spendingLimit"]) - float(limit["totalSpend"]) - queued:
+            return False
+        limit["queuedSpend"] = f"{queued + cost:.2f}"
+        return True
+
     # -- tasks -------------------------------------------------------------------------------
 
     async def _create(self, request: Request) -> Response:
@@ -122,6 +151,8 @@ class BraketFake:
             return _error(400, "ValidationException", str(error))
         if arn not in _DEVICES or program.qubits > _DEVICES[arn][2]:
             return _error(400, "ValidationException")
+        if not self._fits(arn, asked["shots"]):
+            return _error(400, "ValidationException", "the spending limit does not allow it")
         made = uuid.uuid4()
         task = _task_arn(made)
         self._tokens[asked["clientToken"]] = task
@@ -168,7 +199,9 @@ class BraketFake:
         return JSONResponse(self._told(_shown(task)))
 
     def _told(self, task: dict[str, Any]) -> dict[str, Any]:
-        lie = next((lie for lie in self.lies if lie in ("task", "state", "elsewhere")), None)
+        lie = next(
+            (lie for lie in self.lies if lie in ("task", "state", "elsewhere", "device")), None
+        )
         if lie is None:
             return task
         self.lies.remove(lie)
@@ -176,6 +209,8 @@ class BraketFake:
             return {**task, "quantumTaskArn": _task_arn(uuid.uuid4())}
         if lie == "state":
             return {**task, "status": "ASTRAY"}
+        if lie == "device":
+            return {**task, "deviceArn": "arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet"}
         return {**task, "outputS3Directory": "../other"}
 
     def _write(self, task: dict[str, Any]) -> None:
@@ -228,6 +263,16 @@ class BraketFake:
             return refused(error)
         found = self.objects.get(f"{bucket}/{key}")
         return _error(404, "NoSuchKey") if found is None else Response(found)
+
+
+def limit_of(arn: str, dollars: str, *, start: float = 0, end: float = 4e9) -> dict[str, Any]:
+    """A spending limit as AWS tells it."""
+    return {
+        "spendingLimitArn": f"arn:aws:braket:us-east-1:{ACCOUNT}:spending-limit/{uuid.uuid4()}",
+        "deviceArn": arn, "timePeriod": {"startAt": start, "endAt": end},
+        "spendingLimit": dollars, "queuedSpend": "0.00", "totalSpend": "0.00",
+        "createdAt": _now(), "updatedAt": _now(), "tags": {},
+    }  # fmt: skip
 
 
 def _task_arn(made: uuid.UUID) -> str:

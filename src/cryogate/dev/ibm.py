@@ -1,6 +1,8 @@
 """IBM Quantum's REST API and IBM Cloud's IAM on one port, as far as the sampler needs them.
 
-`lies` are taken by the next answers: ``job``, ``circuit``, ``register``, ``state``, ``time``.
+A job runs for `seconds`; one that was given less time is stopped, and an instance whose time is
+used up takes none. `lies` are taken by the next answers: ``job``, ``circuit``, ``program``,
+``device``, ``register``, ``state``, ``time``.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ class IbmFake:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.tokens: set[str] = set()
         self.names = ["c"]
+        self.seconds, self.consumed, self.limit = 1.5, 0.0, 600
         routes = [
             Route("/identity/token", self._token, methods=["POST"]),
             Route("/v3/resources/search", self._search, methods=["POST"]),
@@ -112,8 +115,10 @@ class IbmFake:
 
     async def _instance(self, request: Request) -> Response:
         return self._refused(request) or JSONResponse({
-            "instance_id": CRN, "plan_id": "p", "usage_consumed_seconds": 0,
-            "usage_limit_reached": False, "usage_remaining_seconds": 600,
+            "instance_id": CRN, "plan_id": "p", "usage_consumed_seconds": self.consumed,
+            "usage_limit_reached": self.consumed >= self.limit,
+            "usage_limit_seconds": self.limit,
+            "usage_remaining_seconds": max(0, self.limit - self.consumed),
         })  # fmt: skip
 
     # -- devices -----------------------------------------------------------------------------
@@ -165,14 +170,16 @@ class IbmFake:
             qubits = _DEVICES[asked["backend"]]
         except (CircuitError, ValueError, KeyError, TypeError) as error:
             return _error(400, f"invalid: {error}")
+        if self.consumed >= self.limit:
+            return _error(403, "the instance has reached its usage limit")
         if program.qubits > qubits or set(program.facts.gate_set) - set(_BASIS):
             return _error(400, "the circuit is not in the gates of the backend")
         job_id = uuid.uuid4().hex[:20]
         self.jobs[job_id] = {
             "id": job_id, "backend": asked["backend"], "state": {"status": "Queued"},
-            "status": "Queued", "tags": list(asked.get("tags") or []), "cost": asked["cost"],
+            "status": "Queued", "tags": list(asked.get("tags") or []), "cost": asked.get("cost"),
             "program": {"id": "sampler"}, "created": datetime.now(UTC).isoformat(),
-            "_program": program, "_shots": shots, "_polls": 0,
+            "params": asked["params"], "_program": program, "_shots": shots, "_polls": 0,
             "_typed": bool(asked["params"].get("support_qiskit")),
         }  # fmt: skip
         return JSONResponse({"id": job_id, "backend": asked["backend"]})
@@ -210,18 +217,30 @@ class IbmFake:
             return job
         if job["status"] in ("Queued", "Running"):
             job["_polls"] += 1
-            done = job["_polls"] > self.polls
-            job["status"] = "Completed" if done else "Running"
+            job["status"] = "Running"
+            if job["_polls"] > self.polls:
+                fits = self.seconds <= (job["cost"] or 10_800)
+                job["status"] = "Completed" if fits else "Cancelled - Ran too long"
+                job["_used"] = min(self.seconds, job["cost"] or 10_800)
+                self.consumed += job["_used"]
             job["state"] = {"status": job["status"]}
-        return JSONResponse(self._told(_shown(job)))
+        whole = request.query_params.get("exclude_params") != "true"
+        return JSONResponse(self._told(_shown(job), whole))
 
-    def _told(self, job: dict[str, Any]) -> dict[str, Any]:
-        lie = self._take("job", "circuit", "state")
+    def _told(self, job: dict[str, Any], whole: bool) -> dict[str, Any]:
+        if not whole:
+            del job["params"]
+        elif self._take("program"):
+            said = json.dumps(job["params"]).replace("x q[1];", "x q[0];")
+            job["params"] = json.loads(said)
+        lie = self._take("job", "circuit", "state", "device")
         if lie == "job":
             job["id"] = uuid.uuid4().hex[:20]
         elif lie == "circuit":
             kept = [tag for tag in job["tags"] if not tag.startswith("cryogate-program:")]
             job["tags"] = [*kept, "cryogate-program:" + "0" * 64]
+        elif lie == "device":
+            job["backend"] = "ibm_fez"
         elif lie == "state":
             job["state"] = {"status": "Astray"}
         return job
@@ -237,8 +256,8 @@ class IbmFake:
         if isinstance(job, JSONResponse):
             return job
         usage: dict[str, Any] = {"status": "pending"}
-        if job["status"] == "Completed":
-            seconds = 1_000_000.0 if self._take("time") else 1.5
+        if "_used" in job:
+            seconds = 1_000_000.0 if self._take("time") else job["_used"]
             usage = {"status": "completed", "qpu_charge_time_seconds": seconds}
         return JSONResponse({"usage": usage, "position_in_queue": 3, "timestamps": {}})
 
@@ -270,7 +289,7 @@ class IbmFake:
         job = self._known(request)
         if isinstance(job, JSONResponse):
             return job
-        if job["status"] in ("Completed", "Cancelled"):
+        if job["status"] not in ("Queued", "Running"):
             return _error(409, "the job is in a final state")
         job["status"] = "Cancelled"
         job["state"] = {"status": "Cancelled"}

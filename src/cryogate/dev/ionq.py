@@ -1,7 +1,9 @@
 """IonQ's API, version 0.4, as its own clients know it. Jobs run on `cryogate.dev.simulate`.
 
-`lie` changes the next answers about jobs, to see what becomes of a vendor that does not tell the
-truth: ``job``, ``circuit``, ``sum``, ``negative_cost``, ``no_cost``, ``state``, ``shots``.
+A job that costs more than its session's limit, or than is left of the project's `budget`, fails.
+`lies` change the next answers about jobs, to see what becomes of a vendor that does not tell the
+truth: ``job``, ``circuit``, ``device``, ``sum``, ``negative_cost``, ``no_cost``, ``state``,
+``shots``.
 """
 
 from __future__ import annotations
@@ -43,12 +45,16 @@ class IonqFake:
         self.lies: list[str] = []
         self.jobs: dict[str, dict[str, Any]] = {}
         self.offline: set[str] = set()
+        self.budget: float | None = None
+        self.sessions: dict[str, dict[str, Any]] = {}
         prefix = "/v0.4"
         routes = [
             Route(prefix + "/backends", self._backends),
             Route(prefix + "/backends/{name}", self._backend),
             Route(prefix + "/backends/{name}/characterizations", self._calibrations),
             Route(prefix + "/whoami", self._whoami),
+            Route(prefix + "/sessions", self._open_session, methods=["POST"]),
+            Route(prefix + "/sessions/{id}/end", self._end_session, methods=["POST"]),
             Route(prefix + "/jobs", self._create, methods=["POST"]),
             Route(prefix + "/jobs", self._list),
             Route(prefix + "/jobs/estimate", self._estimate),
@@ -138,13 +144,16 @@ class IonqFake:
             return _error(400, "Bad Request: unknown member")
         if program.qubits > qubits:
             return _error(400, "NotEnoughQubits")
+        session_id = asked.get("session_id")
+        if session_id is not None and not self._admits(session_id):
+            return _error(409, "the session takes no job")
         facts = program.facts
         job_id = str(uuid.uuid4())
         self.jobs[job_id] = {
             "id": job_id, "status": "submitted", "type": asked["type"],
             "backend": asked["backend"], "dry_run": bool(asked.get("dry_run")),
             "submitter_id": "64b03577072d45001c85e9c4", "project_id": _PROJECT,
-            "parent_job_id": None, "child_job_ids": None, "session_id": None,
+            "parent_job_id": None, "child_job_ids": None, "session_id": session_id,
             "metadata": asked.get("metadata"), "name": asked.get("name"),
             "submitted_at": _now(), "started_at": None, "completed_at": None,
             "predicted_execution_duration_ms": 100, "predicted_wait_time_ms": 181_000,
@@ -180,7 +189,58 @@ class IonqFake:
                 job["status"] = "started"
         return JSONResponse(self._told(_shown(job)))
 
+    # -- sessions ----------------------------------------------------------------------------
+
+    async def _open_session(self, request: Request) -> JSONResponse:
+        if not self._knows(request):
+            return _unauthorized()
+        asked = await request.json()
+        session = {
+            "id": str(uuid.uuid4()), "created_at": _now(), "organization_id": _PROJECT,
+            "backend": asked["backend"], "project_id": _PROJECT, "creator_id": _PROJECT,
+            "ended_at": None, "ender_id": None, "active": True, "status": "created",
+            "started_at": None, "settings": asked.get("settings") or {},
+        }  # fmt: skip
+        self.sessions[session["id"]] = {**session, "_jobs": 0}
+        return JSONResponse(session, 201)
+
+    async def _end_session(self, request: Request) -> JSONResponse:
+        session = self.sessions.get(request.path_params["id"])
+        if not self._knows(request) or session is None:
+            return _error(404, "Not Found")
+        session |= {"active": False, "status": "ended", "ended_at": _now()}
+        return JSONResponse(_shown(session))
+
+    def _admits(self, session_id: str) -> bool:
+        session = self.sessions.get(session_id)
+        if session is None or not session["active"]:
+            return False
+        session["_jobs"] += 1
+        most = session["settings"].get("job_count_limit")
+        return most is None or session["_jobs"] <= most
+
+    def _affords(self, job: dict[str, Any]) -> bool:
+        """Whether session and project have enough; what the job costs is taken off."""
+        cost = _dollars(job)
+        session = self.sessions.get(job["session_id"] or "")
+        limit = None if session is None else session["settings"].get("cost_limit")
+        if limit is not None and cost > limit["value"]:
+            return False
+        if self.budget is not None:
+            if cost > self.budget:
+                return False
+            self.budget -= cost
+        return True
+
     def _finish(self, job: dict[str, Any]) -> None:
+        if not job["dry_run"] and not self._affords(job):
+            why = "the job costs more than is left"
+            job |= {
+                "status": "failed",
+                "completed_at": _now(),
+                "failure": {"code": "QuotaExhaustedError", "error": why, "message": why},
+            }
+            return
         job |= {"status": "completed", "started_at": _now(), "completed_at": _now(),
                 "execution_duration_ms": 123}  # fmt: skip
         if not job["dry_run"]:
@@ -191,11 +251,13 @@ class IonqFake:
             }}  # fmt: skip
 
     def _told(self, job: dict[str, Any]) -> dict[str, Any]:
-        for lie in self._take("job", "circuit", "state", "shots"):
+        for lie in self._take("job", "circuit", "state", "shots", "device"):
             if lie == "job":
                 job["id"] = str(uuid.uuid4())
             elif lie == "circuit":
                 job["metadata"] = {**(job["metadata"] or {}), "cryogate_program": "0" * 64}
+            elif lie == "device":
+                job["backend"] = "qpu.forte-enterprise-1"
             elif lie == "state":
                 job["status"] = "finished"
             else:
@@ -213,11 +275,10 @@ class IonqFake:
         job = self._known(request)
         if isinstance(job, JSONResponse):
             return job
-        counts = job["stats"]["gate_counts"]
-        dollars = 0.0
-        if job["backend"] != "simulator" and not job["dry_run"] and job["status"] == "completed":
-            dollars = sum(_CENTS[kind] * counts[kind] for kind in _CENTS) * job["shots"] / 100
-        answer: dict[str, Any] = {"dry_run": job["dry_run"]}
+        ran = not job["dry_run"] and job["status"] == "completed"
+        dollars = _dollars(job) if ran else 0.0
+        expected = {"value": _dollars(job), "unit": "usd"}
+        answer: dict[str, Any] = {"dry_run": job["dry_run"], "estimated_cost": expected}
         lies = self._take("negative_cost", "no_cost")
         if "no_cost" not in lies:
             value = -5.0 if "negative_cost" in lies else dollars
@@ -274,6 +335,14 @@ class IonqFake:
         if not self._knows(request):
             return _unauthorized()
         return self.jobs.get(request.path_params["id"]) or _error(404, "Not Found")
+
+
+def _dollars(job: dict[str, Any]) -> float:
+    if job["backend"] == "simulator":
+        return 0.0
+    counts = job["stats"]["gate_counts"]
+    found: float = sum(_CENTS[kind] * counts[kind] for kind in _CENTS) * job["shots"] / 100
+    return found
 
 
 def _shown(job: dict[str, Any]) -> dict[str, Any]:

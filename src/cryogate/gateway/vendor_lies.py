@@ -1,6 +1,6 @@
 """Answers of vendors that cannot be true, and who hears of them (S3).
 
-(1) An answer about another job or another program is not about ours.
+(1) An answer about another job, device or program is not about ours.
 (2) It is asked again a few times, since a proxy between may have mixed answers up.
 (3) Then the job fails. What the vendor did with it is not known, so the bound is charged (B4):
     money is on the safe side until an operator has looked at the alert.
@@ -37,6 +37,8 @@ def about(job: Job, status: VendorStatus) -> VendorStatus:
     """
     if status.job_id not in ("", job.job_id):
         raise VendorLied("it speaks of another job")
+    if status.backend not in ("", job.backend):
+        raise VendorLied("it ran on another backend")
     if status.fingerprint not in ("", job.circuit_sha256):
         raise VendorLied("it ran another circuit")
     return status

@@ -33,6 +33,7 @@ from cryogate.governance.price_models import (
     Entry,
     Formula,
     Nominal,
+    PerSecondBound,
     UncountedGate,
     VendorEstimate,
     formula,
@@ -60,6 +61,7 @@ class Priced:
     model: str
     headroom_percent: int = 0
     ceiling_cents: int = 0
+    second: Fraction | None = None
 
 
 class DataPriceBook(PriceBook):
@@ -105,6 +107,13 @@ class DataPriceBook(PriceBook):
         cost = self.bound(priced, backend, facts, shots)
         return Quote(cost, priced.text, priced.source, priced.as_of)
 
+    def per_second(self, backend: str) -> Fraction | None:
+        """See `PriceBook.per_second`."""
+        try:
+            return self.find(backend).second
+        except Unpriced:
+            return None
+
     def bound(self, priced: Priced, backend: str, facts: Facts, shots: int) -> Money:
         """The upper bound for ``shots`` executions, rounded up to a cent.
 
@@ -149,7 +158,8 @@ def _priced(entry: Entry) -> Priced:
     text = f"{made.text}, rounded up to 0.01"
     # What bills nobody has no date by which it could be wrong.
     aging = None if isinstance(entry, Nominal) else day
-    return Priced(made, entry.currency, text, entry.source, as_of, aging, model)
+    second = Fraction(entry.second) * 100 if isinstance(entry, PerSecondBound) else None
+    return Priced(made, entry.currency, text, entry.source, as_of, aging, model, second=second)
 
 
 def _breadth(pattern: str) -> tuple[int, str]:

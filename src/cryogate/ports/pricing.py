@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from fractions import Fraction
 
 from cryogate.circuits import Facts, Program
 from cryogate.domain.errors import Refused
@@ -44,6 +45,10 @@ class PriceBook(ABC):
         Raises:
             Unpriced: no entry for ``backend``, or one that only its vendor can price.
         """
+
+    @abstractmethod
+    def per_second(self, backend: str) -> Fraction | None:
+        """What a second costs, in cents, where ``backend`` is priced by the time it may run."""
 
 
 class Prices(ABC):

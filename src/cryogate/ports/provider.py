@@ -54,6 +54,31 @@ class Control(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class VendorLimit:
+    """A bound that the vendor enforces: of each job, or of everything under a device or account.
+
+    ``most`` and ``used`` are in ``unit``: ``seconds``, or a currency's code for its cents. No
+    ``most``: what was reserved for the job. ``by_gateway``: we set it, on every job; otherwise it
+    is an operator's, and we can only look at it.
+    """
+
+    control: Control
+    per: str
+    unit: str
+    most: int | None = None
+    used: int | None = None
+    until_ms: int | None = None
+    by_gateway: bool = False
+
+    @property
+    def left(self) -> int | None:
+        """What may still be used, as far as is known."""
+        if self.most is None or self.used is None:
+            return None
+        return max(0, self.most - self.used)
+
+
+@dataclass(frozen=True, slots=True)
 class Noise:
     """What a noisy simulator gets wrong, by its profile's name: chances for each step.
 
@@ -92,6 +117,7 @@ class Backend:
     degraded: bool = False
     seen_ms: int | None = None  # when the vendor last said all this; set by the registry
     noise: Noise | None = None
+    vendor_limits: tuple[VendorLimit, ...] = ()
 
     def __post_init__(self) -> None:
         if self.dialect is None and not self.simulator:
@@ -112,9 +138,9 @@ class VendorState(StrEnum):
 class VendorStatus:
     """State, and once final what it cost (cents, ``None`` when the vendor does not say).
 
-    ``currency`` is that of the cost; empty means the currency of the backend's price. ``job_id``
-    and ``fingerprint`` are what the vendor says it ran, empty where it says nothing: an answer
-    about another job or program is a lie. ``part_of_bound`` (a fraction) is for
+    ``currency`` is that of the cost; empty means the currency of the backend's price. ``job_id``,
+    ``backend`` and ``fingerprint`` are what the vendor says it ran, empty where it says nothing: an
+    answer about another job, device or program is a lie. ``part_of_bound`` (a fraction) is for
     vendors that name no amount because they bill by a price list: so much of what was held for the
     job is its price.
     """
@@ -129,6 +155,7 @@ class VendorStatus:
     queue_position: int | None = None
     eta_ms: int | None = None
     part_of_bound: tuple[int, int] | None = None
+    backend: str = ""
 
 
 @dataclass(frozen=True, slots=True)

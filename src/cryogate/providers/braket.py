@@ -5,12 +5,14 @@
 (2) The lease is a session of one role, cut down to one device and one folder of the bucket.
 (3) Braket bills by a price list, for tasks that ran: it names no amount, so the bound is the price.
 (4) A result names its task and echoes the program: both must be ours.
-(5) Results are read by a key that we made (bucket, prefix, experiment) and Braket's folder in it;
+(5) A QPU without a spending limit in force at AWS takes no job, unless that is configured.
+(6) Results are read by a key that we made (bucket, prefix, experiment) and Braket's folder in it;
     a folder elsewhere is not followed.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,9 +21,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from cryogate.circuits import CircuitError, Dialect, Program, emit
+from cryogate.circuits import Dialect, Format, Program
 from cryogate.circuits.gates import BRAKET_ALIASES, words
 from cryogate.config import ConfigError
+from cryogate.domain.money import Money
 from cryogate.domain.secrets import Secret
 from cryogate.outbound.sigv4 import AwsKeys, sign
 from cryogate.ports.clock import Clock
@@ -38,10 +41,13 @@ from cryogate.ports.provider import (
     VendorStatus,
 )
 from cryogate.providers import braket_wire as wire
+from cryogate.providers.braket_limits import in_force
+from cryogate.providers.echo import check_echo
 from cryogate.providers.http import Answer, VendorHttp, checked_url, unless_over
 from cryogate.providers.readouts import needed, of_memory, reported
 from cryogate.providers.setup import Setup
 
+log = logging.getLogger("cryogate.providers")
 _SCHEME: Final = "braket"
 _STATES: Final = {
     "CREATED": VendorState.QUEUED, "QUEUED": VendorState.QUEUED, "RUNNING": VendorState.RUNNING,
@@ -61,16 +67,28 @@ class BraketProvider(Provider):
     """Devices and on-demand simulators of one region."""
 
     scheme = _SCHEME
-    controls = frozenset({Control.IDEMPOTENCY, Control.TAGS, Control.SCOPED_LEASE})
+    controls = frozenset(
+        {Control.IDEMPOTENCY, Control.TAGS, Control.SCOPED_LEASE, Control.MAX_COST}
+    )
     reads_program = True
     lists_with_lease = True
 
     def __init__(
-        self, http: VendorHttp, s3_url: str, clock: Clock, *, region: str, bucket: str, prefix: str
+        self,
+        http: VendorHttp,
+        s3_url: str,
+        clock: Clock,
+        *,
+        region: str,
+        bucket: str,
+        prefix: str,
+        without_limit: bool = False,
     ) -> None:
         self._http, self._s3_url, self._clock = http, s3_url, clock
         self._region, self._bucket, self._prefix = region, bucket, prefix
+        self._without_limit = without_limit
         self._arns: dict[str, str] = {}
+        self._left: dict[str, int] = {}
 
     @classmethod
     def of(cls, setup: Setup) -> BraketProvider:
@@ -85,6 +103,7 @@ class BraketProvider(Provider):
         return cls(
             http, checked_url(s3_url, "braket.s3_url"), setup.clock,
             region=region, bucket=config.bucket, prefix=config.prefix,
+            without_limit=config.insecure_without_limit,
         )  # fmt: skip
 
     def arn(self, backend: str) -> str:
@@ -97,6 +116,7 @@ class BraketProvider(Provider):
         """Gate-model devices of the region and the simulators, with their capabilities."""
         if lease is None:
             raise ProviderError("Braket lists devices for a lease", sent=False, retryable=True)
+        limits = await self._limits(lease)
         found: list[Backend] = []
         arns: dict[str, str] = {}
         token: str | None = None
@@ -106,7 +126,7 @@ class BraketProvider(Provider):
                 asked["nextToken"] = token
             page = (await self._call("POST", "/devices", lease, asked)).read(wire.Summaries)
             for summary in page.devices:
-                device = await self._backend(summary, lease)
+                device = await self._backend(summary, lease, limits)
                 if device is not None:
                     found.append(device)
                     arns[device.name] = summary.device_arn
@@ -114,9 +134,33 @@ class BraketProvider(Provider):
             if token is None:
                 break
         self._arns = arns
+        self._left = {
+            device.name: min(limit.left or 0 for limit in device.vendor_limits)
+            for device in found
+            if device.vendor_limits
+        }
         return found
 
-    async def _backend(self, summary: wire.Summary, lease: Lease) -> Backend | None:
+    async def _limits(self, lease: Lease) -> Sequence[wire.SpendingLimit]:
+        """Every spending limit of the region; none where the role may not look: (5) refuses."""
+        found: list[wire.SpendingLimit] = []
+        asked: dict[str, Any] = {"maxResults": 100}
+        try:
+            for _ in range(_PAGES):
+                answer = await self._call("POST", "/spending-limits", lease, asked)
+                page = answer.read(wire.SpendingLimits)
+                found += page.spending_limits
+                if page.next_token is None:
+                    break
+                asked["nextToken"] = page.next_token
+        except ProviderError as error:
+            log.warning("Braket does not tell its spending limits: %s", error.detail)
+            return ()
+        return found
+
+    async def _backend(
+        self, summary: wire.Summary, lease: Lease, limits: Sequence[wire.SpendingLimit]
+    ) -> Backend | None:
         if summary.device_status == "RETIRED":
             return None
         answer = await self._call("GET", "/device/" + _quoted(summary.device_arn), lease)
@@ -127,20 +171,26 @@ class BraketProvider(Provider):
         except (msgspec.MsgspecError, KeyError):
             return None  # no gate-model device, or one that we cannot judge
         gates = {BRAKET_ALIASES.get(name, name) for name in action.supported_operations}
-        name = summary.device_arn.rpartition("/")[2].lower()
+        name = _named(summary.device_arn)
+        simulator = summary.device_type == "SIMULATOR"
+        held = in_force(limits, summary.device_arn, self._clock.now_ms())
+        status = "online" if summary.device_status == "ONLINE" else "offline"
+        if not (simulator or held or self._without_limit):
+            status = "no_spending_limit"  # (5)
         return Backend(
-            f"{_SCHEME}:{name}",
+            name,
             _SCHEME,
-            summary.device_type == "SIMULATOR",
+            simulator,
             said.paradigm.qubit_count,
             said.service.shots_range[1],
             frozenset(gates & _SPOKEN),
             frozenset({"parameters"}),
-            status="online" if summary.device_status == "ONLINE" else "offline",
+            status=status,
             calibrated_ms=_epoch_ms(said.service.updated_at),
             dialect=Dialect.BRAKET,
             native_gates=frozenset(said.paradigm.native_gate_set),
             queue=_queue(device.device_queue_info),
+            vendor_limits=held,
         )
 
     # -- jobs --------------------------------------------------------------------------------
@@ -168,7 +218,16 @@ class BraketProvider(Provider):
                 "cryogate:cost-center": lease.terms.cost_center,
             },
         }
-        answer = await self._call("POST", "/quantum-task", lease, document)
+        try:
+            answer = await self._call("POST", "/quantum-task", lease, document)
+        except ProviderError as error:
+            left = self._left.get(submission.backend)
+            if error.status != 400 or left is None or left >= submission.cost_ceiling_cents:
+                raise
+            raise ProviderError(
+                f"{error.detail}: at most {Money(left, 'USD')} is left of the device's limit",
+                sent=False, retryable=False, status=error.status,
+            ) from error  # fmt: skip
         return answer.read(wire.Created).quantum_task_arn
 
     async def find(self, job_id: str, lease: Lease) -> str | None:
@@ -202,6 +261,7 @@ class BraketProvider(Provider):
             fingerprint=task.tags.get("cryogate:program", ""),
             queue_position=int(position) if position.isascii() and position.isdigit() else None,
             part_of_bound=(1, 1) if state is VendorState.DONE else None,
+            backend=_named(task.device_arn) if task.device_arn else "",
         )
 
     async def _task(self, vendor_id: str, lease: Lease) -> wire.Task:
@@ -214,7 +274,7 @@ class BraketProvider(Provider):
     async def result(
         self, vendor_id: str, lease: Lease, program: Program | None = None
     ) -> RawResult:
-        """(4), (5): counts over the program's classical bits, and memory."""
+        """(4), (6): counts over the program's classical bits, and memory."""
         program = needed(program)
         task = await self._task(vendor_id, lease)
         folder = task.output_s3_directory
@@ -224,8 +284,8 @@ class BraketProvider(Provider):
         found = (await self._object(f"{folder}/results.json", lease)).read(wire.Result)
         if found.task_metadata.id != vendor_id:
             raise VendorLied("its result is of another task")
-        if not _same(found.additional_metadata.action.source, program):
-            raise VendorLied("it ran another circuit")
+        source = found.additional_metadata.action.source.encode()
+        await check_echo(source, Format.OPENQASM3, program, Dialect.BRAKET)
         return _counted(found, program)
 
     async def cancel(self, vendor_id: str, lease: Lease) -> None:
@@ -287,11 +347,8 @@ def _queue(said: Sequence[wire.Queue]) -> int | None:
     return None
 
 
-def _same(source: str, program: Program) -> bool:
-    try:
-        return source.encode() == emit(program, Dialect.BRAKET)
-    except CircuitError:
-        return False
+def _named(arn: str) -> str:
+    return f"{_SCHEME}:{arn.rpartition('/')[2].lower()}"
 
 
 def _counted(found: wire.Result, program: Program) -> RawResult:

@@ -18,7 +18,7 @@ def session_policy(
     look = {
         "Sid": "Look",
         "Effect": "Allow",
-        "Action": ["braket:GetDevice", "braket:SearchDevices"],
+        "Action": ["braket:GetDevice", "braket:SearchDevices", "braket:SearchSpendingLimits"],
         "Resource": "*",
     }
     if not device_arn:

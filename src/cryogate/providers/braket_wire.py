@@ -81,6 +81,33 @@ class Capabilities(msgspec.Struct):
     paradigm: Paradigm
 
 
+Dollars = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,12}(\.[0-9]{1,6})?\Z")]
+
+
+class Period(msgspec.Struct, rename="camel"):
+    """When a spending limit holds, in seconds since the epoch."""
+
+    start_at: float
+    end_at: float
+
+
+class SpendingLimit(msgspec.Struct, rename="camel"):
+    """What AWS lets a device cost, and what it has cost and will."""
+
+    device_arn: Arn
+    spending_limit: Dollars
+    total_spend: Dollars
+    queued_spend: Dollars
+    time_period: Period | None = None
+
+
+class SpendingLimits(msgspec.Struct, rename="camel"):
+    """A page of spending limits."""
+
+    spending_limits: tuple[SpendingLimit, ...]
+    next_token: str | None = None
+
+
 class Created(msgspec.Struct, rename="camel"):
     """The receipt of a task."""
 
@@ -98,6 +125,7 @@ class Task(msgspec.Struct, rename="camel"):
 
     quantum_task_arn: Arn
     status: str
+    device_arn: str = ""
     tags: dict[str, str] = {}
     shots: int | None = None
     failure_reason: str = ""

@@ -4,25 +4,31 @@
     so that nothing multiplies what was priced.
 (2) No idempotency key. Our job id is a tag, and jobs can be listed by tag: a job that was tried in
     this process is looked for before it is sent again.
-(3) ``cost`` is the longest time in seconds that the job may run; IBM stops it there. The price book
-    bounds the same time (`ibm.max_seconds`), and the part that was used is charged.
+(3) ``cost`` is the longest time in seconds that the job may run; IBM stops it there. It is as long
+    as the job's reservation pays for, and `ibm.max_seconds` at most. The time that was used is
+    charged, at the price book's rate.
 (4) A circuit must be in the device's own gates and between coupled qubits; qubit numbers are the
     device's. What is not is refused here, before IBM would charge for finding out.
+(5) IBM keeps what it was asked to run. Before a result is taken, that is held against the program.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from fractions import Fraction
+from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
 
-from cryogate.circuits import Dialect, Program
+from cryogate.circuits import Dialect, Format, Program
 from cryogate.circuits.gates import CANONICAL, NATIVE_NAMES
+from cryogate.config import ConfigError
 from cryogate.ports.clock import Clock
 from cryogate.ports.credentials import Lease
+from cryogate.ports.pricing import PriceBook
 from cryogate.ports.provider import (
     Backend,
     Control,
@@ -31,9 +37,12 @@ from cryogate.ports.provider import (
     RawResult,
     Submission,
     VendorLied,
+    VendorLimit,
     VendorState,
     VendorStatus,
 )
+from cryogate.providers import ibm_wire as wire
+from cryogate.providers.echo import check_echo
 from cryogate.providers.http import Answer, VendorHttp, unless_over
 from cryogate.providers.readouts import joined, needed, of_memory
 from cryogate.providers.setup import Setup
@@ -48,83 +57,6 @@ _STATES: Final = {
 }  # fmt: skip
 _FINAL: Final = frozenset({VendorState.DONE, VendorState.FAILED, VendorState.CANCELLED})
 _JOB, _PROGRAM = "cryogate-job:", "cryogate-program:"
-_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"\A[A-Za-z0-9_-]+\Z")]
-_Name = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9_]{1,60}\Z")]
-
-
-class _Held(msgspec.Struct):
-    token: str
-    crn: str
-
-    def __repr__(self) -> str:
-        return "_Held(…)"
-
-
-class _Status(msgspec.Struct):
-    name: str
-
-
-class _Listed(msgspec.Struct):
-    name: _Name
-    status: _Status
-    is_simulator: bool = False
-    queue_length: int | None = None
-
-
-class _Devices(msgspec.Struct):
-    devices: tuple[_Listed, ...]
-
-
-class _Configuration(msgspec.Struct):
-    n_qubits: int
-    basis_gates: tuple[str, ...]
-    max_shots: int
-    coupling_map: tuple[tuple[int, int], ...] | None = None
-
-
-class _Properties(msgspec.Struct):
-    last_update_date: str = ""
-
-
-class _Created(msgspec.Struct):
-    id: _Id
-
-
-class _State(msgspec.Struct):
-    status: str
-    reason_code: int | None = None
-
-
-class _Job(msgspec.Struct):
-    id: _Id
-    state: _State
-    tags: tuple[str, ...] = ()
-
-
-class _Jobs(msgspec.Struct):
-    jobs: tuple[_Job, ...]
-
-
-class _Usage(msgspec.Struct):
-    qpu_charge_time_seconds: float | None = None
-
-
-class _Metrics(msgspec.Struct):
-    usage: _Usage = msgspec.field(default_factory=_Usage)
-    position_in_queue: int | None = None
-
-
-class _Bits(msgspec.Struct):
-    samples: tuple[str, ...]
-    num_bits: int
-
-
-class _Pub(msgspec.Struct):
-    data: dict[str, _Bits]
-
-
-class _Result(msgspec.Struct):
-    results: tuple[_Pub, ...]
 
 
 class IbmProvider(Provider):
@@ -135,8 +67,11 @@ class IbmProvider(Provider):
     reads_program = True
     lists_with_lease = True
 
-    def __init__(self, http: VendorHttp, clock: Clock, *, max_seconds: int) -> None:
+    def __init__(
+        self, http: VendorHttp, clock: Clock, *, max_seconds: int, book: PriceBook
+    ) -> None:
         self._http, self._clock, self._max_seconds = http, clock, max_seconds
+        self._book = book
         self._coupled: dict[str, frozenset[tuple[int, int]]] = {}
         self._tried = Tried()
 
@@ -144,8 +79,10 @@ class IbmProvider(Provider):
     def of(cls, setup: Setup) -> IbmProvider:
         """From the configuration."""
         config = setup.config
+        if setup.book is None:
+            raise ConfigError("ibm bills by time: it needs a price book")
         http = VendorHttp(config.ibm.url, setting="ibm.url", ca_file=config.providers.ca_file)
-        return cls(http, setup.clock, max_seconds=config.ibm.max_seconds)
+        return cls(http, setup.clock, max_seconds=config.ibm.max_seconds, book=setup.book)
 
     # -- devices -----------------------------------------------------------------------------
 
@@ -153,12 +90,15 @@ class IbmProvider(Provider):
         """The instance's devices, with gates, limits and queue."""
         if lease is None:
             raise ProviderError("IBM lists devices for a lease", sent=False, retryable=True)
-        page = (await self._call("GET", "/backends", lease)).read(_Devices)
+        page = (await self._call("GET", "/backends", lease)).read(wire.Devices)
         coupled: dict[str, frozenset[tuple[int, int]]] = {}
+        limits = (self._own_limit(), *await self._instance(lease))
         found = []
         for listed in page.devices:
             path = f"/backends/{listed.name}"
-            said = (await self._call("GET", f"{path}/configuration", lease)).read(_Configuration)
+            said = (await self._call("GET", f"{path}/configuration", lease)).read(
+                wire.Configuration
+            )
             name = f"{_SCHEME}:{listed.name}"
             if said.coupling_map is not None:
                 coupled[name] = frozenset(said.coupling_map)
@@ -177,14 +117,33 @@ class IbmProvider(Provider):
                     dialect=Dialect.OPENQASM3,
                     native_gates=frozenset(said.basis_gates),
                     queue=listed.queue_length,
+                    vendor_limits=limits,
                 )
             )
         self._coupled = coupled
         return found
 
+    def _own_limit(self) -> VendorLimit:
+        return VendorLimit(Control.MAX_TIME, "job", "seconds", self._max_seconds, by_gateway=True)
+
+    async def _instance(self, lease: Lease) -> Sequence[VendorLimit]:
+        """The instance's own limit of time, which an operator sets; nothing if there is none."""
+        try:
+            said = (await self._call("GET", "/instances/usage", lease)).read(wire.Instance)
+        except ProviderError:
+            return ()
+        used, left = said.usage_consumed_seconds, said.usage_remaining_seconds
+        most = said.usage_limit_seconds
+        if most is None and used is not None and left is not None:
+            most = used + left
+        if most is None or not 0 <= most < 1 << 40:
+            return ()
+        whole = None if used is None or not 0 <= used < 1 << 40 else math.ceil(used)
+        return (VendorLimit(Control.MAX_TIME, "instance", "seconds", int(most), whole),)
+
     async def _calibrated_ms(self, path: str, lease: Lease) -> int | None:
         try:
-            said = (await self._call("GET", f"{path}/properties", lease)).read(_Properties)
+            said = (await self._call("GET", f"{path}/properties", lease)).read(wire.Properties)
             at = datetime.fromisoformat(said.last_update_date)
         except (ProviderError, ValueError):
             return None
@@ -214,11 +173,12 @@ class IbmProvider(Provider):
         wrong = await self.validate(submission, lease)
         if wrong:
             raise ProviderError(wrong[0], sent=False, retryable=False)
+        seconds = self._seconds(submission)
         self._tried.note(job_id)
         document = {
             "program_id": "sampler",
             "backend": submission.backend.partition(":")[2],
-            "cost": self._max_seconds,
+            "cost": seconds,
             "tags": [
                 _JOB + job_id,
                 _PROGRAM + submission.program.fingerprint,
@@ -233,14 +193,34 @@ class IbmProvider(Provider):
                 },
             },
         }
-        made = (await self._call("POST", "/jobs", lease, document)).read(_Created)
+        made = (await self._call("POST", "/jobs", lease, document)).read(wire.Created)
         self._tried.note(job_id, made.id)
         return made.id
+
+    def _seconds(self, submission: Submission) -> int:
+        """(3)."""
+        rate = self._rate(submission.backend)
+        if rate == 0:
+            return self._max_seconds
+        seconds = min(self._max_seconds, int(submission.cost_ceiling_cents / rate))
+        if seconds < 1:
+            raise ProviderError(
+                "its reservation does not pay for a second", sent=False, retryable=False
+            )
+        return seconds
+
+    def _rate(self, backend: str) -> Fraction:
+        rate = self._book.per_second(backend)
+        if rate is None:
+            raise ProviderError(
+                "the price book has no price by the second for it", sent=False, retryable=False
+            )
+        return rate
 
     async def find(self, job_id: str, lease: Lease) -> str | None:
         """(2): by tag; what comes back must carry it."""
         path = f"/jobs?exclude_params=true&limit=20&tags={quote(_JOB + job_id, safe='')}"
-        for job in (await self._call("GET", path, lease)).read(_Jobs).jobs:
+        for job in (await self._call("GET", path, lease)).read(wire.Jobs).jobs:
             if _JOB + job_id in job.tags:
                 return job.id
         return None
@@ -251,29 +231,31 @@ class IbmProvider(Provider):
         state = _STATES.get(job.state.status.lower())
         if state is None:
             raise VendorLied("its job is in a state that there is not")
-        metrics = (await self._call("GET", f"/jobs/{vendor_id}/metrics", lease)).read(_Metrics)
+        metrics = (await self._call("GET", f"/jobs/{vendor_id}/metrics", lease)).read(wire.Metrics)
         used = metrics.usage.qpu_charge_time_seconds
-        part = None
+        backend = f"{_SCHEME}:{job.backend}" if job.backend else ""
+        cents = None  # a bill that is not there yet is not zero
         if state in _FINAL and used is not None:
             if not 0 <= used <= 10 * self._max_seconds:
                 raise VendorLied("it charges a time that the job cannot have run")
-            part = (int(used * 1000), self._max_seconds * 1000)
-        elif state is VendorState.DONE:
-            part = (1, 1)  # a bill that is not there yet is not zero
+            rate = self._book.per_second(backend) if backend else None
+            cents = None if rate is None else math.ceil(Fraction(used) * rate)
         code = job.state.reason_code
         return VendorStatus(
             state,
+            cents,
+            part_of_bound=(1, 1) if state is VendorState.DONE and used is None else None,
             runtime_ms=None if used is None else int(used * 1000),
             detail=f"code {code}" if state is VendorState.FAILED and code is not None else "",
             job_id=_tagged(job.tags, _JOB),
             fingerprint=_tagged(job.tags, _PROGRAM),
             queue_position=metrics.position_in_queue,
-            part_of_bound=part,
+            backend=backend,
         )
 
-    async def _job(self, vendor_id: str, lease: Lease) -> _Job:
+    async def _job(self, vendor_id: str, lease: Lease) -> wire.Job:
         path = f"/jobs/{vendor_id}?exclude_params=true"
-        job = (await self._call("GET", path, lease)).read(_Job)
+        job = (await self._call("GET", path, lease)).read(wire.Job)
         if job.id != vendor_id:
             raise VendorLied("it speaks of another job")
         return job
@@ -283,7 +265,8 @@ class IbmProvider(Provider):
     ) -> RawResult:
         """Counts over the program's classical bits, and memory."""
         program = needed(program)
-        found = (await self._call("GET", f"/jobs/{vendor_id}/results", lease)).read(_Result)
+        await self._check_echo(vendor_id, lease, program)
+        found = (await self._call("GET", f"/jobs/{vendor_id}/results", lease)).read(wire.Result)
         if len(found.results) != 1:
             raise VendorLied("its result is of another number of circuits")
         data = found.results[0].data
@@ -299,6 +282,21 @@ class IbmProvider(Provider):
             columns.append([_text(sample, size) for sample in bits.samples])
         return of_memory(joined(columns))
 
+    async def _check_echo(self, vendor_id: str, lease: Lease, program: Program) -> None:
+        """(5). Long programs IBM keeps elsewhere and does not tell; those are not checked."""
+        ran = (await self._call("GET", f"/jobs/{vendor_id}", lease)).read(wire.Ran)
+        if ran.id != vendor_id:
+            raise VendorLied("it speaks of another job")
+        if ran.params is None or not ran.params.pubs:
+            return
+        if len(ran.params.pubs) != 1 or not ran.params.pubs[0]:
+            raise VendorLied("it was asked for another number of circuits")
+        try:
+            source = msgspec.json.decode(ran.params.pubs[0][0], type=str)
+        except msgspec.MsgspecError:
+            raise VendorLied("it ran another circuit") from None
+        await check_echo(source.encode(), Format.OPENQASM3, program, Dialect.OPENQASM3)
+
     async def cancel(self, vendor_id: str, lease: Lease) -> None:
         """Asks; a job that is over stays over."""
         await unless_over(self._call("POST", f"/jobs/{vendor_id}/cancel", lease))
@@ -311,7 +309,7 @@ class IbmProvider(Provider):
         self, method: str, path: str, lease: Lease, document: Mapping[str, Any] | None = None
     ) -> Answer:
         try:
-            held = msgspec.json.decode(lease.secret.reveal(), type=_Held)
+            held = msgspec.json.decode(lease.secret.reveal(), type=wire.Held)
         except msgspec.MsgspecError:
             raise ProviderError("the lease holds no token", sent=False, retryable=False) from None
         headers = {

@@ -5,7 +5,9 @@ What it offers and what is made of it:
  (1) No idempotency key. Our job id is the job's name and in its metadata, and `find` walks the
      list of jobs, newest first, to a bounded age. A job that was tried in this process is looked
      for before it is sent again.
- (2) Keys cannot be minted, so a lease lends the project's key. Budgets are set in IonQ's console.
+ (2) Keys cannot be minted, so a lease lends the project's key. Budgets are set in IonQ's console,
+    and cannot be read. With `ionq.sessions` each job on hardware gets a session of its own, whose
+    cost limit is the job's reservation: IonQ runs nothing that costs more. It ends with the job.
  (3) A job measures every qubit. The register map in the confirmed text is ours to apply: it is
      taken off the input (the API refuses it there) and applied to the states that come back.
  (4) Error mitigation is off unless asked for: it multiplies the price and changes what counts mean.
@@ -14,11 +16,12 @@ What it offers and what is made of it:
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from decimal import ROUND_CEILING, Decimal
-from typing import Annotated, Final
+from decimal import ROUND_CEILING
+from typing import Final
 
 import msgspec
 
@@ -34,16 +37,20 @@ from cryogate.ports.provider import (
     RawResult,
     Submission,
     VendorLied,
+    VendorLimit,
     VendorState,
     VendorStatus,
 )
+from cryogate.providers import ionq_wire as wire
 from cryogate.providers.http import VendorHttp
 from cryogate.providers.probabilities import counts_of
 from cryogate.providers.readouts import needed, of_states
 from cryogate.providers.setup import Setup
 from cryogate.providers.tried import Tried
 
+log = logging.getLogger("cryogate.providers")
 _SCHEME: Final = "ionq"
+_SIMULATOR: Final = "simulator"
 _MAX_SHOTS: Final = 10_000
 _FEATURES: Final = frozenset({"parameters"})
 #: IonQ's names of gates and ours. Gates with other names are never declared.
@@ -57,67 +64,10 @@ _STATES: Final = {
     "submitted": VendorState.QUEUED, "ready": VendorState.QUEUED, "started": VendorState.RUNNING,
     "completed": VendorState.DONE, "failed": VendorState.FAILED, "canceled": VendorState.CANCELLED,
 }  # fmt: skip
+_PER_JOB: Final = VendorLimit(Control.MAX_COST, "job", "USD", by_gateway=True)
 _FINAL: Final = frozenset({VendorState.DONE, VendorState.FAILED, VendorState.CANCELLED})
 _PAGES: Final = 200
 _LOOK_BACK_MS: Final = 30 * 86_400_000
-_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"\A[A-Za-z0-9_-]+\Z")]
-
-
-class _Device(msgspec.Struct):
-    backend: str
-    status: str
-    qubits: int
-    average_queue_time: float = 0
-    degraded: bool = False
-    supported_gates: tuple[str, ...] | None = None
-    supported_native_gates: tuple[str, ...] | None = None
-
-
-class _Calibration(msgspec.Struct):
-    date: str = ""
-
-
-class _Calibrations(msgspec.Struct):
-    characterizations: tuple[_Calibration, ...] | None = None
-
-
-class _Failure(msgspec.Struct):
-    code: str = ""
-
-
-class _Job(msgspec.Struct):
-    id: _Id
-    status: str
-    backend: str = ""
-    metadata: dict[str, str] | None = None
-    submitted_at: str = ""
-    execution_duration_ms: int | None = None
-    predicted_wait_time_ms: int | None = None
-    failure: _Failure | None = None
-    shots: int | None = None
-
-
-class _Jobs(msgspec.Struct):
-    jobs: tuple[_Job, ...]
-    next: str | None = None
-
-
-class _Created(msgspec.Struct):
-    id: _Id
-
-
-class _Amount(msgspec.Struct):
-    value: Decimal
-    unit: str
-
-
-class _Cost(msgspec.Struct):
-    cost: _Amount | None = None
-
-
-class _Estimate(msgspec.Struct):
-    estimated_total_cost: Decimal
-    estimated_unit: str
 
 
 class IonqProvider(Provider):
@@ -128,8 +78,10 @@ class IonqProvider(Provider):
     estimates = True
     reads_program = True
 
-    def __init__(self, http: VendorHttp, clock: Clock) -> None:
-        self._http, self._clock = http, clock
+    def __init__(self, http: VendorHttp, clock: Clock, *, sessions: bool = False) -> None:
+        self._http, self._clock, self._sessions = http, clock, sessions
+        if sessions:
+            self.controls = self.controls | {Control.MAX_COST}
         self._tried = Tried()
 
     @classmethod
@@ -137,15 +89,15 @@ class IonqProvider(Provider):
         """From the configuration."""
         config = setup.config
         http = VendorHttp(config.ionq.url, setting="ionq.url", ca_file=config.providers.ca_file)
-        return cls(http, setup.clock)
+        return cls(http, setup.clock, sessions=config.ionq.sessions)
 
     async def backends(self, lease: Lease | None = None) -> Sequence[Backend]:
         """What is listed now. The list is public: no key is sent for it."""
-        found = (await self._http.call("GET", "/backends")).read(tuple[_Device, ...])
+        found = (await self._http.call("GET", "/backends")).read(tuple[wire.Device, ...])
         return [await self._backend(d) for d in found if d.status != "retired"]
 
-    async def _backend(self, device: _Device) -> Backend:
-        simulator = device.backend == "simulator"
+    async def _backend(self, device: wire.Device) -> Backend:
+        simulator = device.backend == _SIMULATOR
         gates = device.supported_gates if device.supported_gates is not None else tuple(_NAMES)
         native = frozenset(device.supported_native_gates or ()) & _NATIVE
         online = device.status == "available"
@@ -163,6 +115,7 @@ class IonqProvider(Provider):
             native_gates=native,
             wait_ms=int(device.average_queue_time),
             degraded=device.degraded,
+            vendor_limits=() if simulator or not self._sessions else (_PER_JOB,),
         )
 
     async def _calibrated_ms(self, name: str) -> int | None:
@@ -170,7 +123,7 @@ class IonqProvider(Provider):
             answer = await self._http.call(
                 "GET", f"/backends/{name}/characterizations", params={"limit": 1}
             )
-            latest = answer.read(_Calibrations).characterizations
+            latest = answer.read(wire.Calibrations).characterizations
         except ProviderError:
             return None
         return _epoch_ms(latest[0].date) if latest else None
@@ -188,10 +141,19 @@ class IonqProvider(Provider):
             job = await self._job(vendor_id, lease)
             state = _state(job)
             if state is VendorState.DONE:
-                return ()
+                return await self._too_dear(vendor_id, submission, lease)
             if state in _FINAL:
                 return (f"IonQ cannot compile it ({_code(job)})",)
             await asyncio.sleep(0.2)
+
+    async def _too_dear(
+        self, vendor_id: str, submission: Submission, lease: Lease
+    ) -> Sequence[str]:
+        answer = await self._http.call("GET", f"/jobs/{vendor_id}/cost", headers=_key(lease))
+        expected = answer.read(wire.Cost).estimated_cost
+        if expected is None or _money(expected).cents <= submission.cost_ceiling_cents:
+            return ()
+        return (f"IonQ expects it to cost {_money(expected)}, which is more than would be held",)
 
     async def estimate(self, backend: str, program: Program, shots: int, lease: Lease) -> Money:
         """IonQ's estimate at the rates of the key's contract, without error mitigation."""
@@ -210,8 +172,8 @@ class IonqProvider(Provider):
                 "error_mitigation": "false",
             },
         )
-        found = answer.read(_Estimate)
-        return _money(_Amount(found.estimated_total_cost, found.estimated_unit))
+        found = answer.read(wire.Estimate)
+        return _money(wire.Amount(found.estimated_total_cost, found.estimated_unit))
 
     async def submit(self, submission: Submission, lease: Lease) -> str:
         """(1): sent once, under our id."""
@@ -220,13 +182,51 @@ class IonqProvider(Provider):
         if known is not None:
             return known
         self._tried.note(job_id)
-        made = await self._post(submission, lease, dry_run=False)
+        session_id = await self._open(submission, lease)
+        try:
+            made = await self._post(submission, lease, dry_run=False, session_id=session_id)
+        except ProviderError as error:
+            if session_id and not error.sent:
+                await self._end(session_id, lease)
+            raise
         self._tried.note(job_id, made.id)
         return made.id
 
-    async def _post(self, submission: Submission, lease: Lease, *, dry_run: bool) -> _Created:
+    async def _open(self, submission: Submission, lease: Lease) -> str:
+        """(2): a session that has room for this job alone; empty where there is none."""
+        device = _device(submission.backend)
+        if not self._sessions or device == _SIMULATOR:
+            return ""
+        # a decimal, not a float: the limit is the reservation, to the cent
+        dollars = msgspec.Raw(b"%d.%02d" % divmod(submission.cost_ceiling_cents, 100))
+        limits = {"job_count_limit": 1, "cost_limit": {"unit": "usd", "value": dollars}}
+        try:
+            answer = await self._http.call(
+                "POST",
+                "/sessions",
+                headers={**_key(lease), "content-type": "application/json"},
+                content=msgspec.json.encode({"backend": device, "settings": limits}),
+            )
+            return answer.read(wire.Session).id
+        except ProviderError as error:
+            # whatever became of the session, the job was surely not sent
+            raise ProviderError(
+                f"no session: {error.detail}", sent=False, retryable=error.retryable,
+                status=error.status,
+            ) from error  # fmt: skip
+
+    async def _end(self, session_id: str, lease: Lease) -> None:
+        """A session that is not ended has no room for another job: nothing depends on this."""
+        try:
+            await self._http.call("POST", f"/sessions/{session_id}/end", headers=_key(lease))
+        except ProviderError as error:
+            log.info("session %s was not ended: %s", session_id, error.detail)
+
+    async def _post(
+        self, submission: Submission, lease: Lease, *, dry_run: bool, session_id: str = ""
+    ) -> wire.Created:
         terms, tag = lease.terms, submission.job_id
-        document = {
+        document: dict[str, object] = {
             "type": "ionq.circuit.v1",
             "backend": _device(submission.backend),
             "name": f"check {tag}" if dry_run else tag,
@@ -241,12 +241,14 @@ class IonqProvider(Provider):
             "settings": {"error_mitigation": {"debiasing": False}},  # (4)
             "input": _input(submission.text),
         }
+        if session_id:
+            document["session_id"] = session_id
         answer = await self._http.call(
             "POST", "/jobs",
             headers={**_key(lease), "content-type": "application/json"},
             content=msgspec.json.encode(document),
         )  # fmt: skip
-        return answer.read(_Created)
+        return answer.read(wire.Created)
 
     async def find(self, job_id: str, lease: Lease) -> str | None:
         """(1): walks the list of jobs."""
@@ -254,7 +256,7 @@ class IonqProvider(Provider):
         params: dict[str, str | int] = {"limit": 25}
         for _ in range(_PAGES):
             answer = await self._http.call("GET", "/jobs", headers=_key(lease), params=params)
-            page = answer.read(_Jobs)
+            page = answer.read(wire.Jobs)
             for job in page.jobs:
                 if (job.metadata or {}).get("cryogate_job") == job_id:
                     return job.id
@@ -278,25 +280,28 @@ class IonqProvider(Provider):
             job_id=tags.get("cryogate_job", ""),
             fingerprint=tags.get("cryogate_program", ""),
             eta_ms=job.predicted_wait_time_ms,
+            backend=f"{_SCHEME}:{job.backend}" if job.backend else "",
         )
         if state not in _FINAL:
             return status
+        if self._sessions and job.session_id:
+            await self._end(job.session_id, lease)
         cost = await self._cost(vendor_id, lease)
         if cost is None:
             # A simulator's job is not billed; a missing bill of a device is not zero.
-            return replace(status, cost_cents=0) if job.backend == "simulator" else status
+            return replace(status, cost_cents=0) if job.backend == _SIMULATOR else status
         return replace(status, cost_cents=cost.cents, currency=cost.currency)
 
-    async def _job(self, vendor_id: str, lease: Lease) -> _Job:
+    async def _job(self, vendor_id: str, lease: Lease) -> wire.Job:
         answer = await self._http.call("GET", f"/jobs/{vendor_id}", headers=_key(lease))
-        job = answer.read(_Job)
+        job = answer.read(wire.Job)
         if job.id != vendor_id:
             raise VendorLied("it speaks of another job")
         return job
 
     async def _cost(self, vendor_id: str, lease: Lease) -> Money | None:
         answer = await self._http.call("GET", f"/jobs/{vendor_id}/cost", headers=_key(lease))
-        cost = answer.read(_Cost).cost
+        cost = answer.read(wire.Cost).cost
         return None if cost is None else _money(cost)
 
     async def result(
@@ -338,18 +343,18 @@ def _input(text: bytes) -> dict[str, object]:
     return document
 
 
-def _state(job: _Job) -> VendorState:
+def _state(job: wire.Job) -> VendorState:
     state = _STATES.get(job.status)
     if state is None:
         raise VendorLied("its job is in a state that there is not")
     return state
 
 
-def _code(job: _Job) -> str:
+def _code(job: wire.Job) -> str:
     return job.failure.code if job.failure is not None else ""
 
 
-def _money(amount: _Amount) -> Money:
+def _money(amount: wire.Amount) -> Money:
     if amount.unit.lower() != "usd" or not amount.value.is_finite():
         raise VendorLied("its price is not in dollars")
     cents = (amount.value * 100).to_integral_value(ROUND_CEILING)

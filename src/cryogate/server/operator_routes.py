@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,6 +17,7 @@ from cryogate.ports.provider import Backend
 from cryogate.server.agent_routes import backend_view
 from cryogate.server.bodies import read_json
 from cryogate.server.endpoints import Endpoint, ForOperators, OperatorRole
+from cryogate.server.limit_views import limits_view
 from cryogate.server.replies import actor, one_of, query, reply, time_cursor, whole_number
 from cryogate.server.views import experiment_view, page_view
 
@@ -114,7 +116,10 @@ class OperatorRoutes:
     async def list_backends(self, request: Request, operator: Operator) -> Response:
         """Every backend of every provider, and which providers are sent jobs now."""
         query(request)
-        items = [backend_view(device) for device in self._devices().values()]
+        items = [
+            {**msgspec.to_builtins(backend_view(device)), "limits": limits_view(device)}
+            for device in self._devices().values()
+        ]
         return reply({"items": items, "next": None, "providers": self._providers()})
 
 

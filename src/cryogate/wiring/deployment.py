@@ -46,6 +46,7 @@ from cryogate.wiring.road import Road
 from cryogate.wiring.sinks import open_feeders
 from cryogate.wiring.telling import Telling
 from cryogate.wiring.vault import Vault, master_keys
+from cryogate.wiring.vendor_limits import tell
 from cryogate.wiring.watch import Watch
 
 log = logging.getLogger("cryogate")
@@ -185,6 +186,7 @@ class Deployment:
         await self.vault.leases.start()
         ground.registry.connect(self.vault.device_leases, self.watch.alerts)
         await ground.registry.refresh()
+        tell(ground.devices.values())
         if self.road.parsers is not None:
             self._exit.push_async_callback(self.road.parsers.close)
         self._exit.push_async_callback(self.vault.close)

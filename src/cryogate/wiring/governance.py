@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from cryogate.config.sections import Approvals, Notify
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch import Dispatcher
@@ -17,7 +15,6 @@ from cryogate.governance.budget_watch import BudgetWatch, MoneyAlarm
 from cryogate.governance.budgets import SqlLedger
 from cryogate.governance.experiments import ExperimentAdmin
 from cryogate.governance.price_list import PriceList
-from cryogate.governance.pricing import default_price_book, load_price_book
 from cryogate.governance.promotions import Promotions
 from cryogate.governance.quotes import AgeLimit, Quotes
 from cryogate.governance.scoped_budgets import ScopedBudgets
@@ -37,8 +34,7 @@ class Governance:
     def __init__(self, ground: Ground, alerts: Alerts, leases: LeaseIssuer) -> None:
         self._ground = ground
         config = ground.config
-        book = config.prices.book
-        self.book = load_price_book(Path(book).read_bytes(), book) if book else default_price_book()
+        self.book = ground.book
         self._age = AgeLimit(config.prices.max_age_days, config.prices.stale)
         self.prices = Quotes(
             self.book,

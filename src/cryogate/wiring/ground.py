@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
 
 from cryogate.config import Config, ConfigError
 from cryogate.config.sections import Outbound
 from cryogate.credentials import EnvelopeSealer, MasterKey
 from cryogate.gateway.devices import DeviceRegistry
 from cryogate.governance.denials import RecentDenials
+from cryogate.governance.pricing import DataPriceBook, default_price_book, load_price_book
 from cryogate.outbound.addresses import networks
 from cryogate.outbound.fetcher import Fetcher
 from cryogate.outbound.issuers import IssuerKeys
@@ -19,6 +21,7 @@ from cryogate.ports.provider import Backend, Provider
 from cryogate.providers import PROVIDERS, Setup
 from cryogate.server.tls import ServerTls
 from cryogate.storage import open_notices, open_store
+from cryogate.wiring.vendor_limits import check_times
 
 
 class Ground:
@@ -48,7 +51,9 @@ class Ground:
         if server.tls_cert:
             self.tls = open_tls(server.tls_cert, server.tls_key, server.client_certs,
                                 server.client_ca)  # fmt: skip
-        self.providers = open_providers(config, clock)
+        self.book = open_book(config)
+        check_times(config, self.book)
+        self.providers = open_providers(config, clock, self.book)
         self.registry = DeviceRegistry(
             self.providers, clock, stale_ms=config.providers.stale_s * 1000
         )
@@ -88,7 +93,23 @@ def open_tls(cert: str, key: str, client_certs: str, client_ca: str) -> ServerTl
         raise ConfigError(f"server.tls_cert, tls_key or client_ca: {error}") from error
 
 
-def open_providers(config: Config, clock: Clock) -> dict[str, Provider]:
+def open_book(config: Config) -> DataPriceBook:
+    """The price book in force.
+
+    Raises:
+        ConfigError: there is no such file.
+        PriceBookInvalid: it is none.
+    """
+    book = config.prices.book
+    if not book:
+        return default_price_book()
+    try:
+        return load_price_book(Path(book).read_bytes(), book)
+    except OSError as error:
+        raise ConfigError(f"prices.book: cannot read {book}: {error.strerror}") from error
+
+
+def open_providers(config: Config, clock: Clock, book: DataPriceBook) -> dict[str, Provider]:
     """The local simulators, and every vendor that is enabled.
 
     Raises:
@@ -99,4 +120,4 @@ def open_providers(config: Config, clock: Clock) -> dict[str, Provider]:
     if unknown:
         known = ", ".join(sorted(set(PROVIDERS) - {"local"}))
         raise ConfigError(f"providers.enabled: there is no {unknown[0]}; there are {known}")
-    return {scheme: PROVIDERS[scheme](Setup(config, clock)) for scheme in enabled}
+    return {scheme: PROVIDERS[scheme](Setup(config, clock, book)) for scheme in enabled}

@@ -46,6 +46,7 @@ from cryogate.server.endpoints import Endpoint
 from cryogate.server.secret_routes import SecretRoutes
 from cryogate.storage import open_store
 from cryogate.wiring.ground import Ground
+from cryogate.wiring.vendor_limits import tell
 from cryogate.wiring.watch import Watch
 
 _REWRAP = {
@@ -109,6 +110,7 @@ class Vault:
             # the vendor can be asked for its devices now
             if scheme in ground.providers and not experiment_id:
                 await ground.registry.refresh(scheme)
+                tell(d for d in ground.devices.values() if d.scheme == scheme)
 
         self.secrets.added = added
         self.device_leases = Leases(self.leases, clock, ground.config.secrets.lease_ttl_s)

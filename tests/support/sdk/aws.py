@@ -27,7 +27,9 @@ def with_braket(url: str, key_id: str, secret: str) -> dict[str, Any]:
     )  # fmt: skip
     counts = task.result().measurement_counts
     listed = client.search_quantum_tasks(filters=[])["quantumTasks"]
-    return {"counts": dict(counts), "found": listed[0]["tags"]}
+    limits = client.search_spending_limits()["spendingLimits"]
+    spent = {limit["deviceArn"]: limit["queuedSpend"] for limit in limits}
+    return {"counts": dict(counts), "found": listed[0]["tags"], "queued": spent[arn]}
 
 
 def with_moto(url: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from tests.support.vendors import BELL, ORDER, Bench, bench_of
 
 from cryogate.circuits import Dialect
 from cryogate.dev.aws import allowed
-from cryogate.dev.braket import BUCKET
+from cryogate.dev.braket import BUCKET, limit_of
 from cryogate.ports.credentials import LeaseTerms
-from cryogate.ports.provider import VendorLied, VendorState
+from cryogate.ports.provider import Control, ProviderError, VendorLied, VendorLimit, VendorState
+from cryogate.providers import BraketProvider
 from cryogate.providers.braket_policy import session_policy
 
 PAGES = Path(ROOT / "docs/providers/braket")
@@ -103,6 +105,86 @@ async def test_a_result_of_another_task_is_refused(braket: Bench) -> None:
     objects[keys[0]] = objects[keys[1]]
     with pytest.raises(VendorLied, match="another task"):
         await braket.provider.result(first, braket.lease, BELL)
+
+
+# -- spending limits ---------------------------------------------------------------------------
+
+
+async def test_limits_that_an_operator_has_set_are_told(braket: Bench) -> None:
+    fake = braket.settings["fake"]
+    fake.limits = {FORTE: limit_of(FORTE, "100.00", end=4e9)}
+    await braket.provider.submit(braket.submission("job_a"), braket.lease)
+    devices = {d.name: d for d in await braket.provider.backends(braket.lease)}
+    assert devices["braket:forte-1"].vendor_limits == (
+        VendorLimit(Control.MAX_COST, "device", "USD", 10_000, 830, 4 * 10**12),
+    )
+    assert devices["braket:sv1"].vendor_limits == ()
+
+
+async def test_hardware_without_a_limit_takes_no_job(braket: Bench) -> None:
+    fake = braket.settings["fake"]
+    garnet = "arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet"
+
+    async def states() -> dict[str, str]:
+        return {d.name: d.status for d in await braket.provider.backends(braket.lease)}
+
+    fake.limits = {garnet: limit_of(garnet, "5.00", start=1, end=2)}  # over since 1970
+    unlimited = "no_spending_limit"
+    assert await states() == {
+        "braket:sv1": "online", "braket:forte-1": unlimited, "braket:garnet": unlimited,
+    }  # fmt: skip
+    fake.limits = {garnet: limit_of(garnet, "5.00")}
+    assert (await states())["braket:garnet"] == "online"
+    # a role that may not look is one without limits
+    braket.faults.add("status", 403, path="/spending-limits")
+    assert (await states())["braket:garnet"] == unlimited
+    assert isinstance(braket.provider, BraketProvider)
+    braket.provider._without_limit = True
+    assert set((await states()).values()) == {"online"}
+
+
+@pytest.mark.attack("B4")
+async def test_a_task_that_the_limit_has_no_room_for_is_refused_by_aws(braket: Bench) -> None:
+    fake = braket.settings["fake"]
+    fake.limits = {FORTE: limit_of(FORTE, "10.00")}
+    await braket.provider.backends(braket.lease)
+    await braket.provider.submit(braket.submission("job_a"), braket.lease)  # 8.30
+    with pytest.raises(ProviderError, match=r"at most 10\.00 USD is left") as told:
+        await braket.provider.submit(braket.submission("job_b"), braket.lease)
+    assert (told.value.sent, told.value.retryable) == (False, False)
+    assert len(fake.tasks) == 1
+
+
+@pytest.mark.attack("S3")
+async def test_a_program_in_other_words_is_the_same_and_another_device_is_not(
+    braket: Bench,
+) -> None:
+    fake = braket.settings["fake"]
+    vendor_id = await done(braket)
+    [key] = fake.objects
+    echoed = json.loads(fake.objects[key])
+    source = echoed["additionalMetadata"]["action"]["source"]
+    echoed["additionalMetadata"]["action"]["source"] = "// as compiled\n" + source
+    fake.objects[key] = json.dumps(echoed).encode()
+    assert (await braket.provider.result(vendor_id, braket.lease, BELL)).shots == 100
+    fake.lies.append("device")
+    assert (await braket.provider.status(vendor_id, braket.lease)).backend == "braket:garnet"
+
+
+def test_the_template_limits_every_qpu_that_the_role_may_use() -> None:
+    found = json.loads((PAGES / "spending-limits.json").read_text("utf-8"))
+    assert found["AWSTemplateFormatVersion"] == "2010-09-09"
+    limited = set()
+    for resource in found["Resources"].values():
+        assert resource["Type"] == "AWS::Braket::SpendingLimit"
+        assert set(resource["Properties"]) == {"DeviceArn", "SpendingLimit", "TimePeriod", "Tags"}
+        assert re.fullmatch(r"\d+(\.\d{1,2})?", resource["Properties"]["SpendingLimit"])
+        limited.add(resource["Properties"]["DeviceArn"])
+    submit = next(s for s in policy("role")["Statement"] if s["Sid"] == "Submit")
+    assert limited == {arn for arn in submit["Resource"] if ":device/qpu/" in arn}
+    never = next(s for s in policy("role")["Statement"] if s["Effect"] == "Deny")
+    for verb in ("Create", "Update", "Delete"):
+        assert f"braket:{verb}SpendingLimit" in never["Action"]
 
 
 # -- the policies beside the page --------------------------------------------------------------

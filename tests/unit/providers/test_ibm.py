@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -57,16 +58,54 @@ async def test_one_circuit_with_its_shots_and_a_time_limit_is_sent(ibm: Bench) -
         "dynamical_decoupling": {"enable": False},
         "twirling": {"enable_gates": False, "enable_measure": False},
     }
-    assert sent["cost"] == 60
+    # 50.00 USD at 1.60 a second
+    assert sent["cost"] == 31
     assert sent["tags"] == [
         "cryogate-job:job_a", f"cryogate-program:{FLIP.fingerprint}", "cryogate-experiment:e1",
     ]  # fmt: skip
 
 
-async def test_what_ran_is_a_part_of_what_was_held(ibm: Bench) -> None:
+async def test_the_time_that_was_used_is_charged(ibm: Bench) -> None:
     vendor_id = await done(ibm)
     status = await ibm.provider.status(vendor_id, ibm.lease)
-    assert (status.part_of_bound, status.runtime_ms) == ((1500, 60_000), 1500)
+    assert (status.cost_cents, status.runtime_ms) == (240, 1500)
+    assert (status.part_of_bound, status.backend) == (None, "ibm:ibm_torino")
+
+
+@pytest.mark.attack("B4")
+async def test_a_job_that_would_cost_more_than_its_reservation_is_stopped_by_ibm(
+    ibm: Bench,
+) -> None:
+    fake = ibm.settings["fake"]
+    fake.seconds = 45.0
+    submission = dataclasses.replace(ibm.submission("job_a", FLIP), cost_ceiling_cents=1000)
+    vendor_id = await ibm.provider.submit(submission, ibm.lease)
+    assert fake.jobs[vendor_id]["cost"] == 6
+    status = await ibm.provider.status(vendor_id, ibm.lease)
+    assert (status.state, status.cost_cents) == (VendorState.FAILED, 960)
+    assert status.runtime_ms == 6000
+    # and what pays for no second at all is not sent
+    little = dataclasses.replace(submission, job_id="job_b", cost_ceiling_cents=159)
+    with pytest.raises(ProviderError, match="pay for a second") as told:
+        await ibm.provider.submit(little, ibm.lease)
+    assert (told.value.sent, told.value.retryable) == (False, False)
+    # a reservation for more than the longest time buys no more than that
+    fake.seconds = 1.5
+    rich = dataclasses.replace(submission, job_id="job_c", cost_ceiling_cents=10**6)
+    assert fake.jobs[await ibm.provider.submit(rich, ibm.lease)]["cost"] == 60
+
+
+async def test_the_limits_that_hold_are_told(ibm: Bench) -> None:
+    fake = ibm.settings["fake"]
+    await done(ibm)
+    device = (await ibm.provider.backends(ibm.lease))[0]
+    job, instance = device.vendor_limits
+    assert (job.per, job.most, job.by_gateway) == ("job", 60, True)
+    assert (instance.per, instance.most, instance.used) == ("instance", 600, 2)
+    assert (instance.left, instance.by_gateway) == (598, False)
+    fake.consumed = 600.0
+    with pytest.raises(ProviderError, match="403"):
+        await ibm.provider.submit(ibm.submission("job_b", FLIP), ibm.lease)
 
 
 async def test_registers_come_back_in_their_order(ibm: Bench) -> None:
@@ -96,13 +135,24 @@ async def test_an_answer_that_cannot_be_true_is_not_believed(ibm: Bench, lie: st
 
 
 @pytest.mark.attack("S3")
+async def test_what_ibm_says_it_ran_is_held_against_the_program(ibm: Bench) -> None:
+    vendor_id = await done(ibm)
+    ibm.settings["fake"].lies.append("device")
+    assert (await ibm.provider.status(vendor_id, ibm.lease)).backend == "ibm:ibm_fez"
+    ibm.settings["fake"].lies.append("program")
+    with pytest.raises(VendorLied, match="another circuit"):
+        await ibm.provider.result(vendor_id, ibm.lease, FLIP)
+    assert (await ibm.provider.result(vendor_id, ibm.lease, FLIP)).counts == {"10": 100}
+
+
+@pytest.mark.attack("S3")
 async def test_a_result_without_the_programs_registers_is_refused(ibm: Bench) -> None:
     vendor_id = await done(ibm)
     ibm.settings["fake"].lies.append("register")
     with pytest.raises(VendorLied, match="register"):
         await ibm.provider.result(vendor_id, ibm.lease, FLIP)
     wider = program("x q[1];\nmeasure q[0] -> c[0];\n", "creg c[3];")
-    with pytest.raises(VendorLied, match="register"):
+    with pytest.raises(VendorLied, match="another circuit"):
         await ibm.provider.result(vendor_id, ibm.lease, wider)
 
 

@@ -12,7 +12,8 @@ from tests.support.vendors import BELL, ORDER, Bench, bench_of
 from cryogate.circuits import Dialect, emit
 from cryogate.config import ConfigError
 from cryogate.domain.money import Money
-from cryogate.ports.provider import ProviderError, VendorLied, VendorState
+from cryogate.ports.provider import ProviderError, Submission, VendorLied, VendorState
+from cryogate.providers import IonqProvider
 from cryogate.providers.http import checked_url
 from cryogate.providers.probabilities import counts_of
 
@@ -115,6 +116,77 @@ async def test_a_dry_run_is_not_found_as_the_job(ionq: Bench) -> None:
     text = emit(BELL, Dialect.IONQ_JSON).replace(b'"qubits":2', b'"qubits":99')
     refused = dataclasses.replace(wide, text=text)
     assert await ionq.provider.validate(refused, ionq.lease) == ("the vendor answered 400",)
+
+
+def dear(bench: Bench, job_id: str, cents: int) -> Submission:
+    """A job of 0.11 USD for which ``cents`` are reserved."""
+    return dataclasses.replace(bench.submission(job_id), cost_ceiling_cents=cents)
+
+
+async def test_a_dry_run_that_expects_a_higher_price_says_so(ionq: Bench) -> None:
+    assert list(await ionq.provider.validate(dear(ionq, "job_a", 11), ionq.lease)) == []
+    [why] = await ionq.provider.validate(dear(ionq, "job_b", 10), ionq.lease)
+    assert why == "IonQ expects it to cost 0.11 USD, which is more than would be held"
+
+
+@pytest.mark.attack("B4")
+async def test_with_sessions_ionq_refuses_what_costs_more_than_its_reservation(
+    ionq: Bench,
+) -> None:
+    assert isinstance(ionq.provider, IonqProvider)
+    fake, ionq.provider._sessions = ionq.settings["fake"], True
+    for job_id, cents, state in (("a", 11, VendorState.DONE), ("b", 10, VendorState.FAILED)):
+        vendor_id = await ionq.provider.submit(dear(ionq, job_id, cents), ionq.lease)
+        session = fake.sessions[fake.jobs[vendor_id]["session_id"]]
+        assert session["settings"] == {
+            "job_count_limit": 1, "cost_limit": {"unit": "usd", "value": cents / 100},
+        }  # fmt: skip
+        assert session["active"]
+        status = await ionq.provider.status(vendor_id, ionq.lease)
+        assert status.state is state
+        assert status.cost_cents == (11 if state is VendorState.DONE else 0)
+        assert status.detail == ("" if state is VendorState.DONE else "QuotaExhaustedError")
+        assert not session["active"]
+    devices = {d.name: d for d in await ionq.provider.backends()}
+    assert devices["ionq:qpu.forte-1"].vendor_limits[0].by_gateway
+    assert devices["ionq:simulator"].vendor_limits == ()
+
+
+async def test_a_session_without_its_job_is_ended(ionq: Bench) -> None:
+    assert isinstance(ionq.provider, IonqProvider)
+    fake, ionq.provider._sessions = ionq.settings["fake"], True
+    ionq.faults.add("status", 400, path="/v0.4/jobs", method="POST")
+    with pytest.raises(ProviderError):
+        await ionq.provider.submit(dear(ionq, "a", 11), ionq.lease)
+    assert [s["active"] for s in fake.sessions.values()] == [False]
+    # and where there are no sessions to be had, nothing is sent
+    ionq.faults.add("after", 503, path="/v0.4/sessions")
+    with pytest.raises(ProviderError, match="no session") as told:
+        await ionq.provider.submit(dear(ionq, "b", 11), ionq.lease)
+    assert (told.value.sent, told.value.retryable) == (False, True)
+    assert fake.ran("b") == []
+    ionq.backend = "ionq:simulator"
+    await ionq.provider.submit(ionq.submission("c"), ionq.lease)
+    assert len(fake.sessions) == 2
+
+
+@pytest.mark.attack("B4")
+async def test_a_project_without_budget_runs_nothing(ionq: Bench) -> None:
+    ionq.settings["fake"].budget = 0.10
+    vendor_id = await ionq.provider.submit(dear(ionq, "a", 11), ionq.lease)
+    status = await ionq.provider.status(vendor_id, ionq.lease)
+    assert (status.state, status.detail) == (VendorState.FAILED, "QuotaExhaustedError")
+    assert status.cost_cents == 0
+
+
+@pytest.mark.attack("S3")
+async def test_the_device_that_it_ran_on_is_told(ionq: Bench) -> None:
+    vendor_id = await ionq.provider.submit(ionq.submission("a"), ionq.lease)
+    told = await ionq.provider.status(vendor_id, ionq.lease)
+    assert told.backend == ionq.backend
+    ionq.settings["fake"].lies.append("device")
+    told = await ionq.provider.status(vendor_id, ionq.lease)
+    assert told.backend == "ionq:qpu.forte-enterprise-1"
 
 
 @pytest.mark.attack("S3")

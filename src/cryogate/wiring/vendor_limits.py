@@ -1,0 +1,57 @@
+"""What bounds a job at its vendor: checked against the price book, and told at start.
+
+A price by the second bounds nothing unless the vendor stops the job after the same time. So a book
+that reserves for another time than the adapter asks for is refused, before anything is served.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+from cryogate.config import Config, ConfigError
+from cryogate.governance.price_models import PerSecondBound
+from cryogate.governance.pricing import DataPriceBook
+from cryogate.ports.provider import Backend
+from cryogate.server.limit_views import described
+
+log = logging.getLogger("cryogate.limits")
+#: Adapters that send a longest time with each job, and the setting that it comes from.
+_TIMED: Final = {"ibm": "ibm.max_seconds"}
+
+
+def check_times(config: Config, book: DataPriceBook) -> None:
+    """Return if the book reserves for the very time that adapters let a job run.
+
+    Raises:
+        ConfigError: it does not; says what to change.
+    """
+    for scheme, setting in _TIMED.items():
+        if scheme not in config.providers.enabled:
+            continue
+        seconds = getattr(getattr(config, scheme), setting.partition(".")[2])
+        for name, entry in sorted(book.entries.items()):
+            if not name.startswith(f"{scheme}:"):
+                continue
+            if not isinstance(entry, PerSecondBound):
+                raise ConfigError(
+                    f"the price book prices {name} by another model than per_second_bound, but "
+                    f"{scheme} bills by time: a reservation would bound nothing"
+                )
+            if entry.max_seconds != seconds:
+                raise ConfigError(
+                    f"{setting} is {seconds}, but the price book ({book.version}) reserves for "
+                    f"{entry.max_seconds} s on {name}: set both to the same number"
+                )
+
+
+def tell(devices: Iterable[Backend]) -> None:
+    """Log what bounds hardware at its vendor, and which hardware nothing bounds there."""
+    for device in devices:
+        if device.simulator:
+            continue
+        if not device.vendor_limits:
+            log.warning("%s: the vendor enforces no limit of cost or time", device.name)
+        for limit in device.vendor_limits:
+            log.info("%s: %s", device.name, described(limit))
