@@ -158,6 +158,24 @@ def test_a_vendor_that_is_confused_for_a_moment_is_asked_again(world: World) -> 
     assert world.ended(agent, world.submit(agent))["state"] == "done"
 
 
+def test_a_preview_asks_the_vendor_if_it_is_asked_to(world: World) -> None:
+    agent = world.agent()
+    asked = {"backend": "ionq:simulator", "shots": 100,
+             "program": {"format": "openqasm2", "source": GHZ}}  # fmt: skip
+    dry = [1 for j in world.fake.jobs.values() if j["dry_run"]]
+    assert agent.call("POST", "/v1/estimates", asked).json()["vendor"] is None
+    found = agent.call("POST", "/v1/estimates", {**asked, "check_vendor": True}).json()
+    assert (found["decision"], found["vendor"]) == ("allow", {"state": "accepted", "reasons": []})
+    assert len([1 for j in world.fake.jobs.values() if j["dry_run"]]) == len(dry) + 1
+    # what is denied here, the vendor does not hear of; and submission knows no such field
+    denied = {**asked, "check_vendor": True, "shots": 10**6}
+    assert agent.call("POST", "/v1/estimates", denied).json()["vendor"]["state"] == "not_asked"
+    assert agent.call("POST", "/v1/jobs", {**asked, "check_vendor": True}).status_code == 400
+    world.fake.faults.add("status", 503, path="/v0.4/jobs", method="POST")
+    down = agent.call("POST", "/v1/estimates", {**asked, "check_vendor": True}).json()
+    assert (down["decision"], down["vendor"]["state"]) == ("allow", "unknown")
+
+
 def test_devices_are_told_with_what_is_known_of_them(world: World) -> None:
     items = {d["name"]: d for d in world.server.admin("GET", "backends")["items"]}
     forte = items["ionq:qpu.forte-1"]

@@ -104,6 +104,7 @@ def submit(
 @click.option("--backend", default="local:aer", show_default=True)
 @click.option("--shots", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--format", "notation", type=_FORMATS, help="Default: told from the first line.")
+@click.option("--check", "check_vendor", is_flag=True, help="Ask the vendor too, if it can be.")
 @_PARAMETERS
 def estimate(
     settings: Settings,
@@ -112,10 +113,11 @@ def estimate(
     shots: int,
     notation: str | None,
     values: tuple[str, ...],
+    check_vendor: bool,
 ) -> None:
     """Say what FILE would cost at most and whether it may run. Spends nothing.
 
-    A job that would be denied exits 1.
+    A job that would be denied, or refused by its vendor, exits 1.
     """
     from cryogate.cli.connect import agent
     from cryogate.cli.failure import REFUSED
@@ -127,10 +129,12 @@ def estimate(
             shots,
             notation=notation or "",
             parameters=parameters(values),
+            check_vendor=check_vendor,
         )
     document = msgspec.to_builtins(found)
     emit(settings, document, lambda: estimate_text(document))
-    if found.decision not in ("allow", "needs_approval"):
+    refused = (found.vendor or {}).get("state") == "refused"
+    if refused or found.decision not in ("allow", "needs_approval"):
         click.get_current_context().exit(REFUSED)
 
 

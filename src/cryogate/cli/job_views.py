@@ -75,6 +75,10 @@ def estimate_text(found: Mapping[str, Any]) -> None:
         ("converted at", found.get("conversion")),
         ("circuit", found.get("circuit_sha256")),
     ]
+    vendor = found.get("vendor")
+    if isinstance(vendor, Mapping):
+        said = str(vendor.get("state")).replace("_", " ")
+        rows.append(("the vendor", ": ".join([said, *map(str, vendor.get("reasons", ()))])))
     if isinstance(facts, Mapping):
         rows += [(name.replace("_", " "), value) for name, value in facts.items()]
     fields(rows)

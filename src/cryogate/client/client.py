@@ -149,10 +149,16 @@ class Client:
         *,
         notation: str = "",
         parameters: Mapping[str, float] | None = None,
+        check_vendor: bool = False,
     ) -> Estimate:
-        """What the job would cost at most and what would be decided. Spends nothing."""
+        """What the job would cost at most and what would be decided. Spends nothing.
+
+        ``check_vendor``: the vendor is asked too what it would refuse, where it can be.
+        """
         source = _program(program, notation, parameters)
-        body = {"backend": backend, "program": source, "shots": shots}
+        body: dict[str, Any] = {"backend": backend, "program": source, "shots": shots}
+        if check_vendor:
+            body["check_vendor"] = True
         return self._get(Call("POST", "/v1/estimates", body), Estimate)
 
     def submit(

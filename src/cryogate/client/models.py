@@ -76,6 +76,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     decision: str = "deny"
     reasons: tuple[str, ...] = ()
     violations: tuple[Broken, ...] = ()
+    vendor: Mapping[str, Any] | None = None
 
 
 class SessionView(msgspec.Struct, frozen=True, kw_only=True):

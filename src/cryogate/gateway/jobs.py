@@ -28,8 +28,9 @@ from cryogate.gateway.case import Case, known, payer_of, price_of
 from cryogate.gateway.estimates import estimate_view, facts_view
 from cryogate.gateway.pipeline import Pipeline
 from cryogate.gateway.refusals import JobRefusals
-from cryogate.gateway.requests import EstimateRequest, JobRequest
+from cryogate.gateway.requests import EstimateRequest, JobRequest, PreviewRequest
 from cryogate.gateway.standing import read_standing, text
+from cryogate.gateway.vendor_checks import VendorChecks
 from cryogate.gateway.verdicts import demand_of, refusal_of, terms_of
 from cryogate.gateway.views import (
     EstimateView,
@@ -70,6 +71,7 @@ class JobService:
         devices: Callable[[], Mapping[str, Backend]],
         accepted: Callable[[], None],
         refusals: JobRefusals,
+        checks: VendorChecks,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -81,6 +83,7 @@ class JobService:
         self._devices = devices
         self._accepted = accepted
         self._refusals = refusals
+        self._checks = checks
 
     async def submit(self, caller: Caller, request: JobRequest) -> tuple[JobView, bool]:
         """Accept a job, or return the one that this idempotency key already made.
@@ -101,10 +104,13 @@ class JobService:
             raise refusal_of(decision)
         return await self._accept(case, decision, request, digest)
 
-    async def estimate(self, caller: Caller, request: EstimateRequest) -> EstimateView:
+    async def estimate(self, caller: Caller, request: PreviewRequest) -> EstimateView:
         """What `submit` would say, and what it would cost. Reserves and spends nothing."""
         case, decision = await self._judge(caller, request, "job:estimate")
-        return estimate_view(case, decision)
+        view = estimate_view(case, decision)
+        if not request.check_vendor:
+            return view
+        return msgspec.structs.replace(view, vendor=await self._checks.ask(case, decision))
 
     async def job(self, caller: Caller, job_id: str) -> JobView:
         """One of the caller's jobs.

@@ -35,12 +35,18 @@ class ProgramText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EstimateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """``POST /v1/estimates``: what would happen, without anything happening."""
+    """What would happen, without anything happening."""
 
     backend: BackendName
     program: ProgramText
     shots: Shots
     session_id: SessionId | None = None
+
+
+class PreviewRequest(EstimateRequest, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``POST /v1/estimates``. ``check_vendor``: the vendor is asked too, where it can be."""
+
+    check_vendor: bool = False
 
 
 class JobRequest(EstimateRequest, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -9,6 +9,7 @@ import msgspec
 from cryogate.domain.decisions import Scalar
 from cryogate.domain.jobs import JobState
 from cryogate.gateway.standing import number, text
+from cryogate.gateway.vendor_check import VendorCheck
 from cryogate.ports.audit import rfc3339
 from cryogate.ports.store import Row
 
@@ -138,6 +139,7 @@ class EstimateView(msgspec.Struct, frozen=True, kw_only=True):
     decision: str
     reasons: tuple[str, ...]
     violations: tuple[ViolationView, ...]
+    vendor: VendorCheck | None = None
 
 
 class JobPage(msgspec.Struct, frozen=True):

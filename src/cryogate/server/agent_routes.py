@@ -15,7 +15,7 @@ from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.jobs import JobService
 from cryogate.gateway.places import Places
 from cryogate.gateway.release import ResultService, ResultView
-from cryogate.gateway.requests import EstimateRequest, JobRequest, SessionRequest
+from cryogate.gateway.requests import JobRequest, PreviewRequest, SessionRequest
 from cryogate.gateway.sessions import SessionService
 from cryogate.gateway.views import JobView
 from cryogate.ports.audit import rfc3339
@@ -193,7 +193,7 @@ class AgentRoutes:
 
     async def estimate(self, request: Request, caller: Caller) -> Response:
         """Facts, price, decision and every violation; nothing is spent."""
-        wanted = await read_json(request, EstimateRequest, self._max_body)
+        wanted = await read_json(request, PreviewRequest, self._max_body)
         return reply(await self._jobs.estimate(caller, wanted))
 
     async def backends(self, request: Request, caller: Caller) -> Response:

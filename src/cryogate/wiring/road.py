@@ -28,6 +28,7 @@ from cryogate.gateway.release import ResultService
 from cryogate.gateway.second_reading import SecondReader
 from cryogate.gateway.sessions import SessionService
 from cryogate.gateway.simulated import SimulatedBefore
+from cryogate.gateway.vendor_checks import VendorChecks
 from cryogate.gateway.vendor_lies import VendorAlarm
 from cryogate.governance.approval_inbox import ApprovalInbox
 from cryogate.ports.credentials import LeaseIssuer
@@ -80,6 +81,19 @@ class Road:
         self.changes = changes = JobChanges()
         self.streams = Streams(changes, revocations, clock)
         places, alarm = Places(), VendorAlarm(watch.alerts)
+        reader = SecondReader(
+            GuardedPool(SECOND_OPINION_ENTRYPOINT, limits=_READER, request_timeout_s=60.0)
+        )
+        checks = VendorChecks(
+            store=store,
+            clock=clock,
+            providers=ground.providers,
+            leases=leases,
+            reader=reader,
+            revoked=lambda case: (
+                revocations.revoked(case.caller.subject(case.request.session_id)) is not None
+            ),
+        )
         self.dispatcher = Dispatcher(
             store=store,
             clock=clock,
@@ -91,9 +105,7 @@ class Road:
             places=places,
             heartbeats=_shared(config.store_url) > 1,
             devices=lambda: ground.devices,
-            reader=SecondReader(
-                GuardedPool(SECOND_OPINION_ENTRYPOINT, limits=_READER, request_timeout_s=60.0)
-            ),
+            reader=reader,
             replica_id=ground.replica_id,
             told=_both(governance.alarm.tell, alarm.tell),
             opened=alarm.left_alone,
@@ -114,6 +126,7 @@ class Road:
             devices=lambda: ground.devices,
             accepted=self.dispatcher.poke,
             refusals=JobRefusals(store, ground.denials),
+            checks=checks,
         )
         results = ResultService(store, clock, ground.policy, governance.approvals)
         self.approval_routes = ApprovalRoutes(
