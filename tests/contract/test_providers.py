@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.live import ROOT
-from tests.support.vendors import ORDER, VENDORS, Bench, bench_of
+from tests.support.vendors import VENDORS, Bench, bench_of
 
 from cryogate.domain.ids import is_backend
 from cryogate.domain.money import Money
@@ -90,7 +90,7 @@ async def test_a_job_runs_once_however_often_it_is_sent(bench: Bench) -> None:
 async def test_a_result_is_over_classical_bits(bench: Bench) -> None:
     for job_id, program, allowed in (
         ("job_bell", bench.bell, {"00", "11"}),
-        ("job_order", ORDER, {"001"}),
+        ("job_order", bench.order, {"001"}),
     ):
         vendor_id = await bench.provider.submit(bench.submission(job_id, program), bench.lease)
         assert (await ended(bench, vendor_id)).state is VendorState.DONE

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
+import numpy as np
 import pytest
+from qiskit.quantum_info import Operator
+from tests.support.live import ROOT
 from tests.support.sdks import run
+from tests.unit.circuits.support import PYTKET_GATES, QUIL_GATES, random_program
 
+from cryogate.circuits import Dialect, emit, parse_pytket, same_circuit
+from cryogate.circuits.qiskit_bridge import to_qiskit
 from cryogate.dev.azure import PLACE, AzureFake
 from cryogate.dev.braket import BraketFake
 from cryogate.dev.ibm import CRN, IbmFake
 from cryogate.dev.ionq import IonqFake
+from cryogate.dev.nexus_door import EMAIL, PASSWORD, PROPERTIES
+from cryogate.dev.quantinuum import QuantinuumFake
 from cryogate.dev.serving import served
 from cryogate.domain.secrets import Secret
 from cryogate.outbound.sigv4 import AwsKeys, sign
@@ -66,6 +75,47 @@ def test_microsofts_client_runs_and_cancels() -> None:
     assert found["result"] == {"histogram": {"0": pytest.approx(0.5), "3": pytest.approx(0.5)}}
     assert "quantinuum.qpu.h2-1" in found["targets"]
     assert found["stopped"] == "Cancelled"
+
+
+def test_quantinuums_client_logs_in_runs_and_cancels() -> None:
+    fake = QuantinuumFake(polls=1)
+    script = str(ROOT / "docs/providers/quantinuum/project.py")
+    with served(fake.app) as url:
+        found = run("quantinuum.py", "nexus", url, EMAIL, PASSWORD, script)
+    assert sum(found.pop("counts").values()) == 100
+    assert found == {
+        "logged_in": True, "secret": ["project", "refresh_token"], "same": True, "cost": 5.76,
+        "properties": sorted(PROPERTIES),
+        "devices": ["H2-1", "H2-1E", "H2-1LE", "H2-1SC", "H2-2", "H2-Emulator"],
+        "state": "online", "found": True, "stopped": "CANCELLED",
+    }  # fmt: skip
+
+
+@pytest.mark.attack("C5")
+def test_pytket_reads_what_we_write_as_the_same_matrix() -> None:
+    rng = random.Random(7)
+    programs = [random_program(rng, PYTKET_GATES, measured=False) for _ in range(40)]
+    texts = [json.loads(emit(program, Dialect.PYTKET)) for program in programs]
+    for program, found in zip(
+        programs, run("quantinuum.py", "matrices", feed=json.dumps(texts)), strict=True
+    ):
+        theirs = Operator(np.array(found["matrix"]) @ [1, 1j])
+        # their first qubit is the highest
+        assert Operator(to_qiskit(program)).reverse_qargs().equiv(theirs)
+        assert same_circuit(parse_pytket(json.dumps(found["again"]).encode()), program)
+
+
+@pytest.mark.attack("C5")
+def test_rigettis_parser_reads_what_we_write() -> None:
+    rng = random.Random(7)
+    texts = [emit(random_program(rng, QUIL_GATES), Dialect.QUIL) for _ in range(40)]
+    asked = json.dumps([text.decode() for text in texts])
+    for ours, found in zip(texts, run("quantinuum.py", "quil", feed=asked), strict=True):
+        assert found["same"]
+        written = [line for line in ours.decode().splitlines() if not line.startswith("#")]
+        assert len(found["text"].splitlines()) == len(written)
+        for line, theirs in zip(written, found["text"].splitlines(), strict=True):
+            assert line.split("(")[0].split() == theirs.split("(")[0].split()
 
 
 def test_signatures_are_those_of_botocore() -> None:

@@ -10,12 +10,14 @@ from typing import Any
 
 from cryogate.circuits import Dialect, Format, Program, emit, parse_flat
 from cryogate.config import Config
-from cryogate.config.sections import Azure, Braket, Ibm, Ionq
+from cryogate.config.sections import Azure, Braket, Ibm, Ionq, Quantinuum
 from cryogate.dev.aws import ACCOUNT
 from cryogate.dev.azure import PLACE, AzureFake
 from cryogate.dev.braket import BUCKET, BraketFake
 from cryogate.dev.ibm import CRN, IbmFake
 from cryogate.dev.ionq import IonqFake
+from cryogate.dev.nexus_door import PROJECT
+from cryogate.dev.quantinuum import QuantinuumFake
 from cryogate.dev.serving import served
 from cryogate.domain.secrets import Secret
 from cryogate.governance.pricing import default_price_book
@@ -44,6 +46,20 @@ NATIVE_BELL = parse_flat(
     b"measure q[0] -> c[0];\nmeasure q[1] -> c[1];\n",
     Format.OPENQASM2,
 )
+#: `BELL` and `ORDER` in the gates of Quantinuum's machines.
+TRAPPED_BELL = parse_flat(
+    b'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\ncreg c[2];\n'
+    b"r(pi/2,-pi/2) q[0];\nrz(pi) q[0];\nr(pi/2,-pi/2) q[1];\nrz(pi) q[1];\n"
+    b"rzz(pi/2) q[0],q[1];\nrz(-pi/2) q[0];\nrz(-pi/2) q[1];\n"
+    b"r(pi/2,-pi/2) q[1];\nrz(pi) q[1];\n"
+    b"measure q[0] -> c[0];\nmeasure q[1] -> c[1];\n",
+    Format.OPENQASM2,
+)
+TRAPPED_ORDER = parse_flat(
+    b'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\ncreg c[3];\nr(pi,0) q[1];\n'
+    b"measure q[1] -> c[0];\nmeasure q[0] -> c[1];\n",
+    Format.OPENQASM2,
+)
 CANARY = "agent-token-canary"
 BOOK = default_price_book()
 
@@ -63,6 +79,12 @@ class Bench:
     def bell(self) -> Program:
         """A Bell state in the gates of the backend."""
         found: Program = self.settings.get("bell", BELL)
+        return found
+
+    @property
+    def order(self) -> Program:
+        """`ORDER` in the gates of the backend."""
+        found: Program = self.settings.get("order", ORDER)
         return found
 
     def submission(
@@ -148,12 +170,26 @@ def _azure() -> Iterator[tuple[Config, Bench | None, dict[str, Any]]]:
         }  # fmt: skip
 
 
+@contextmanager
+def _quantinuum() -> Iterator[tuple[Config, Bench | None, dict[str, Any]]]:
+    fake = QuantinuumFake(polls=1)
+    secret = json.dumps({"token": fake.door.mint(), "project": PROJECT}).encode()
+    with served(fake.app) as url:
+        config = Config(quantinuum=Quantinuum(url=url))
+        yield config, None, {
+            "secret": secret, "backend": "quantinuum:h2-1", "faults": fake.faults,
+            "ran": lambda job_id: len(fake.ran(job_id)), "fake": fake, "bell": TRAPPED_BELL,
+            "order": TRAPPED_ORDER, "submit_path": "/api/jobs/v1beta3",
+        }  # fmt: skip
+
+
 VENDORS: dict[str, Callable[[], Any]] = {
     "local": _local,
     "ionq": _ionq,
     "braket": _braket,
     "ibm": _ibm,
     "azure": _azure,
+    "quantinuum": _quantinuum,
 }
 
 

@@ -11,6 +11,7 @@ from cryogate.circuits.loading import QPY_ENTRYPOINT, RICH_ENTRYPOINT, load
 from cryogate.circuits.model import Dialect, Facts, Format, ParseLimits
 from cryogate.circuits.pool import GuardedPool, WorkerLimits
 from cryogate.circuits.program import Condition, Operation, Program
+from cryogate.circuits.pytket import parse_pytket, same_circuit
 from cryogate.circuits.returned import check_returned
 from cryogate.circuits.second_opinion import SECOND_OPINION_ENTRYPOINT, second_opinion
 from cryogate.circuits.similarity import similarity
@@ -44,6 +45,8 @@ __all__ = [
     "parse_flat",
     "parse_ionq",
     "parse_ionq_batch",
+    "parse_pytket",
+    "same_circuit",
     "second_opinion",
     "similarity",
     "svg",

@@ -171,7 +171,7 @@ def _bits(builder: Builder, value: object) -> _Wires:
 def _check_rest(document: dict[str, Any]) -> None:
     if document.get("created_qubits") or document.get("discarded_qubits"):
         raise CircuitError("unsupported", "qubits that are made or dropped")
-    swaps = document.get("implicit_permutation", [])
+    swaps = document.get("implicit_permutation") or []
     if not isinstance(swaps, list) or any(
         not isinstance(pair, list) or len(pair) != 2 or pair[0] != pair[1] for pair in swaps
     ):

@@ -25,6 +25,7 @@ from cryogate.config.sections import (
     Policy,
     Prices,
     Providers,
+    Quantinuum,
     Revocations,
     Secrets,
     Section,
@@ -62,6 +63,7 @@ class Config(Section, frozen=True, kw_only=True):
     braket: Braket = Braket()
     ibm: Ibm = Ibm()
     azure: Azure = Azure()
+    quantinuum: Quantinuum = Quantinuum()
     vault: Vault = Vault()
     revocations: Revocations = Revocations()
     limits: Limits = Limits()

@@ -121,6 +121,12 @@ class Ibm(Section, frozen=True, kw_only=True):
     max_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
 
 
+class Quantinuum(Section, frozen=True, kw_only=True):
+    """Quantinuum Nexus, which answers for its login too."""
+
+    url: str = "https://nexus.quantinuum.com"
+
+
 class Azure(Section, frozen=True, kw_only=True):
     """One Azure Quantum workspace. An empty URL is Azure's own."""
 

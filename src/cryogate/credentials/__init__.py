@@ -1,7 +1,7 @@
 """Secrets at rest and short leases of vendor credentials."""
 
 from cryogate.credentials.aws_sts import AwsSts
-from cryogate.credentials.bearer_tokens import Entra, IbmIam
+from cryogate.credentials.bearer_tokens import Entra, IbmIam, Nexus
 from cryogate.credentials.embedded import EnvelopeSealer, FileSealer
 from cryogate.credentials.lease_desk import LeaseDesk
 from cryogate.credentials.local import EmbeddedLeases
@@ -21,6 +21,7 @@ __all__ = [
     "LeaseDesk",
     "MasterKey",
     "MasterKeyUnusable",
+    "Nexus",
     "StaticKeys",
     "StoredSecrets",
     "TransitKeys",

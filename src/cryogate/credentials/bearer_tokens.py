@@ -1,4 +1,4 @@
-"""Short bearer tokens for a stored secret: IBM Cloud IAM, and Microsoft Entra.
+"""Short bearer tokens for a stored secret: IBM Cloud IAM, Microsoft Entra, Quantinuum Nexus.
 
 (1) The long secret goes to the identity service alone, in the body of a request that follows no
     redirect; the vendor's API sees the token.
@@ -7,12 +7,17 @@
 (3) These services cannot recall a token. It lives in memory alone, and lapses.
 (4) A managed identity has no secret at all: the machine's own metadata service gives the token, at
     an address that is fixed here.
+(5) Nexus answers with a cookie. No cookie is kept here: the next token is for somebody else. The
+    refresh token stays the same, as Nexus's own client relies on.
 """
 
 from __future__ import annotations
 
+import binascii
 import hashlib
-from collections.abc import Mapping
+import re
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, TypeVar
 from urllib.parse import urlencode
 
@@ -20,6 +25,7 @@ import httpx
 import msgspec
 
 from cryogate.domain.secrets import Secret
+from cryogate.outbound.cookies import refusing_jar
 from cryogate.ports.clock import Clock
 from cryogate.ports.credentials import (
     LeaseSource,
@@ -32,10 +38,12 @@ from cryogate.ports.credentials import (
 T = TypeVar("T", bound=msgspec.Struct)
 _MAX_ANSWER: Final = 64 << 10
 _LONGEST_MS: Final = 3_600_000
+_UNTOLD_S: Final = 600
 _IBM_GRANT: Final = "urn:ibm:params:oauth:grant-type:apikey"
 _SCOPE: Final = "https://quantum.microsoft.com/.default"
 _METADATA: Final = "http://169.254.169.254/metadata/identity/oauth2/token"
 _Token = Annotated[str, msgspec.Meta(min_length=16, max_length=16_384, pattern=r"\A[!-~]+\Z")]
+_COOKIE: Final = r"\A[!#-+\--:<-\[\]-~]+\Z"
 _Guid = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-fA-F-]{36}\Z")]
 
 
@@ -60,6 +68,21 @@ class EntraRoot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "EntraRoot(…)"
 
 
+class NexusRoot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What ``cryogate secret set quantinuum`` takes; the group is where credits are counted."""
+
+    refresh_token: Annotated[str, msgspec.Meta(min_length=16, max_length=8192, pattern=_COOKIE)]
+    project: _Guid
+    user_group: Annotated[str, msgspec.Meta(max_length=128)] = ""
+
+    def __repr__(self) -> str:
+        return "NexusRoot(…)"
+
+
+class _Claims(msgspec.Struct):
+    exp: int
+
+
 class _Answer(msgspec.Struct):
     access_token: _Token
     # the metadata service writes the number as a text
@@ -75,8 +98,9 @@ class _Tokens(LeaseSource):
     def __init__(self, secrets: RootSecrets, clock: Clock, ca_file: str) -> None:
         self._secrets, self._clock = secrets, clock
         self._http = httpx.AsyncClient(
-            verify=ca_file or True, trust_env=False, follow_redirects=False, timeout=10.0
-        )
+            verify=ca_file or True, trust_env=False, follow_redirects=False, timeout=10.0,
+            cookies=refusing_jar(),
+        )  # fmt: skip
 
     async def _root(self, terms: LeaseTerms, kind: type[T]) -> T:
         value = await self._secrets.value(terms.scheme, terms.experiment_id)
@@ -93,6 +117,19 @@ class _Tokens(LeaseSource):
         self, method: str, url: str, form: Mapping[str, str] | None, headers: Mapping[str, str] = {}
     ) -> tuple[str, int]:
         """A token, and when it ends."""
+        data, _ = await self._call(method, url, form, headers)
+        try:
+            found = msgspec.json.decode(data, type=_Answer)
+            life_ms = int(found.expires_in) * 1000
+        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+            # the cause could show a piece of the answer
+            raise LeaseUnavailable("the identity service gave no token") from None
+        return found.access_token, self._clock.now_ms() + min(life_ms, _LONGEST_MS)
+
+    async def _call(
+        self, method: str, url: str, form: Mapping[str, str] | None, headers: Mapping[str, str]
+    ) -> tuple[bytes, Sequence[str]]:
+        """(1): the answer's body, and the cookies it sets."""
         sent = {"accept": "application/json", "accept-encoding": "identity", **headers}
         body = None
         if form is not None:
@@ -106,13 +143,7 @@ class _Tokens(LeaseSource):
                     raise LeaseUnavailable("the identity service sent too much")
         if response.status_code != 200:
             raise LeaseUnavailable(f"the identity service answered {response.status_code}")
-        try:
-            found = msgspec.json.decode(bytes(data), type=_Answer)
-            life_ms = int(found.expires_in) * 1000
-        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
-            # the cause could show a piece of the answer
-            raise LeaseUnavailable("the identity service gave no token") from None
-        return found.access_token, self._clock.now_ms() + min(life_ms, _LONGEST_MS)
+        return bytes(data), response.headers.get_list("set-cookie")
 
     async def end(self, handle: str) -> None:
         """(3): there is nothing to tell."""
@@ -168,6 +199,58 @@ class Entra(_Tokens):
             url = f"{self._url}/{root.tenant}/oauth2/v2.0/token"
             token, until_ms = await self._ask("POST", url, form)
         return Minted(Secret(token.encode()), until_ms, _handle(token))
+
+
+class Nexus(_Tokens):
+    """Trades a refresh token for an access token; the lease holds it, and the project."""
+
+    def __init__(self, *, secrets: RootSecrets, clock: Clock, url: str, ca_file: str = "") -> None:
+        super().__init__(secrets, clock, ca_file)
+        self._url = url + "/auth/tokens/refresh"
+
+    async def mint(self, lease_id: str, terms: LeaseTerms, ttl_s: int) -> Minted:
+        """(1), (2), (5)."""
+        root = await self._root(terms, NexusRoot)
+        cookie = {"cookie": f"myqos_oat={root.refresh_token}"}
+        _, cookies = await self._call("POST", self._url, None, cookie)
+        token, life_s = _nexus_token(cookies)
+        now_ms = self._clock.now_ms()
+        told_ms = _expiry_ms(token)
+        if told_ms is not None and life_s is not None:
+            until_ms = min(told_ms, now_ms + life_s * 1000)
+        elif told_ms is not None:
+            until_ms = told_ms
+        else:
+            until_ms = now_ms + (_UNTOLD_S if life_s is None else life_s) * 1000
+        if until_ms <= now_ms:
+            raise LeaseUnavailable("the identity service gave a token that has ended")
+        held = {"token": token, "project": root.project, "user_group": root.user_group}
+        until_ms = min(until_ms, now_ms + _LONGEST_MS)
+        return Minted(Secret(msgspec.json.encode(held)), until_ms, _handle(token))
+
+
+def _nexus_token(cookies: Sequence[str]) -> tuple[str, int | None]:
+    """The access token among the cookies, and its life in seconds if that is told."""
+    for cookie in cookies:
+        pair, _, rest = cookie.partition(";")
+        name, _, value = pair.strip().partition("=")
+        if name != "myqos_id":
+            continue
+        if not 16 <= len(value) <= 16_384 or not re.fullmatch(_COOKIE, value):
+            break
+        life = re.search(r"(?i)(?:\A|;)\s*max-age=([0-9]{1,9})\s*(?:;|\Z)", rest)
+        return value, None if life is None else int(life[1])
+    raise LeaseUnavailable("the identity service gave no token")
+
+
+def _expiry_ms(token: str) -> int | None:
+    """When a JWT says that it ends. Nothing is believed of it but that it is not longer good."""
+    parts = token.split(".")
+    try:
+        claims = urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+        return msgspec.json.decode(claims, type=_Claims).exp * 1000
+    except (IndexError, binascii.Error, msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+        return None
 
 
 def _handle(token: str) -> str:

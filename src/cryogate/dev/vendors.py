@@ -12,6 +12,8 @@ from cryogate.dev.azure import CLIENT, PLACE, TENANT, AzureFake
 from cryogate.dev.braket import BUCKET, BraketFake
 from cryogate.dev.ibm import CRN, IbmFake
 from cryogate.dev.ionq import IonqFake
+from cryogate.dev.nexus_door import PROJECT
+from cryogate.dev.quantinuum import QuantinuumFake
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ def vendors(port: int, polls: int) -> list[Vendor]:
     braket, aws = BraketFake(polls=polls), f"http://127.0.0.1:{port + 1}"
     ibm, api = IbmFake(polls=polls), f"http://127.0.0.1:{port + 2}"
     azure, place = AzureFake(polls=polls), f"http://127.0.0.1:{port + 3}"
+    nexus, door = QuantinuumFake(polls=polls), f"http://127.0.0.1:{port + 4}"
+    login = {"refresh_token": nexus.door.refresh_token, "project": PROJECT}
     app = {"tenant": TENANT, "client_id": CLIENT, "client_secret": azure.secret}
     root = braket.accounts.root
     keys = {
@@ -47,6 +51,7 @@ def vendors(port: int, polls: int) -> list[Vendor]:
         Vendor("ibm", port + 2, api, json.dumps({"api_key": ibm.key, "crn": CRN}),
                f'url = "{api}/api/v1"\niam_url = "{api}"', ibm.app),
         Vendor("azure", port + 3, place, json.dumps(app), _workspace(place), azure.app),
+        Vendor("quantinuum", port + 4, door, json.dumps(login), f'url = "{door}"', nexus.app),
     ]  # fmt: skip
 
 

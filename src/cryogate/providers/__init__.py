@@ -10,6 +10,7 @@ from cryogate.providers.braket import BraketProvider
 from cryogate.providers.ibm import IbmProvider
 from cryogate.providers.ionq import IonqProvider
 from cryogate.providers.local import LocalProvider
+from cryogate.providers.quantinuum import QuantinuumProvider
 from cryogate.providers.setup import Setup
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "IbmProvider",
     "IonqProvider",
     "LocalProvider",
+    "QuantinuumProvider",
     "Setup",
 ]
 
@@ -29,5 +31,6 @@ PROVIDERS: Final[Mapping[str, Callable[[Setup], Provider]]] = MappingProxyType(
         "braket": BraketProvider.of,
         "ibm": IbmProvider.of,
         "azure": AzureProvider.of,
+        "quantinuum": QuantinuumProvider.of,
     }
 )

@@ -16,6 +16,7 @@ from cryogate.credentials import (
     IbmIam,
     LeaseDesk,
     MasterKey,
+    Nexus,
     StaticKeys,
     StoredSecrets,
     VaultClient,
@@ -88,6 +89,13 @@ class Vault:
                 clock=clock,
                 url=checked_url(azure.login_url, "azure.login_url"),
                 managed_identity=azure.managed_identity,
+                ca_file=ground.config.providers.ca_file,
+            )
+        if "quantinuum" in ground.providers:
+            sources["quantinuum"] = Nexus(
+                secrets=kept,
+                clock=clock,
+                url=checked_url(ground.config.quantinuum.url, "quantinuum.url"),
                 ca_file=ground.config.providers.ca_file,
             )
         for entry in ground.config.vault.dynamic if client is not None else ():

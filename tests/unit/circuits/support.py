@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from cryogate.circuits import Format, ParseLimits, Program, parse_flat
-from cryogate.circuits.gates import QELIB1, Gate
+from cryogate.circuits.gates import CANONICAL, QELIB1, Gate, words
+from cryogate.circuits.operations import Builder
 
 HEADER = 'OPENQASM 2.0;\ninclude "qelib1.inc";\n'
 NAMES = sorted(QELIB1)
+PYTKET_GATES = words(
+    "x y z h s sdg t tdg sx sxdg rx ry rz r p u cx cy cz ch swap crx cry crz cp rxx ryy rzz ccx "
+    "cswap"
+)
+QUIL_GATES = words("id x y z h s sdg t tdg rx ry rz p cx cz cp swap iswap ccx cswap")
 WIDE = ParseLimits(max_bytes=1 << 26)
 
 
@@ -73,3 +80,19 @@ def random_source(seed: int, count: int, qubits: int, *, rich: bool = False) -> 
 
 def qasm2(body: str, header: str = HEADER) -> Program:
     return parse_flat((header + body).encode(), Format.OPENQASM2, WIDE)
+
+
+def random_program(
+    rng: random.Random, names: Sequence[str], qubits: int = 5, *, measured: bool = True
+) -> Program:
+    """Some of the gates, and all qubits measured."""
+    builder = Builder()
+    builder.layout.add_qubits(qubits)
+    builder.layout.add_register(qubits)
+    for _ in range(rng.randrange(25)):
+        gate = CANONICAL[rng.choice(names)]
+        angles = [rng.uniform(-7, 7) for _ in range(gate.params)]
+        builder.gate(gate.name, angles, rng.sample(range(qubits), gate.qubits))
+    for i in range(qubits if measured else 0):
+        builder.measure(i, i)
+    return builder.program()

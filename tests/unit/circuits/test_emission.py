@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit.quantum_info import Operator
-from tests.unit.circuits.support import qasm2, random_source
+from tests.unit.circuits.support import (
+    PYTKET_GATES,
+    QUIL_GATES,
+    qasm2,
+    random_program,
+    random_source,
+)
 
 from cryogate.circuits import (
     SECOND_OPINION_ENTRYPOINT,
@@ -40,25 +46,6 @@ BRAKET_GATES = words(
     "x y z h s sdg t tdg sx sxdg rx ry rz p cx cy cz ccx swap cp u rxx iswap ecr r"
 )
 
-PYTKET_GATES = words(
-    "x y z h s sdg t tdg sx sxdg rx ry rz r p u cx cy cz ch swap crx cry crz cp rxx ryy rzz ccx "
-    "cswap"
-)
-QUIL_GATES = words("id x y z h s sdg t tdg rx ry rz p cx cz cp swap iswap ccx cswap")
-
-
-def _random_program(rng: random.Random, names: Sequence[str], qubits: int = 5) -> Program:
-    builder = Builder()
-    builder.layout.add_qubits(qubits)
-    builder.layout.add_register(qubits)
-    for _ in range(rng.randrange(25)):
-        gate = CANONICAL[rng.choice(names)]
-        angles = [rng.uniform(-7, 7) for _ in range(gate.params)]
-        builder.gate(gate.name, angles, rng.sample(range(qubits), gate.qubits))
-    for i in range(qubits):
-        builder.measure(i, i)
-    return builder.program()
-
 
 @given(st.integers(0, 2**32), st.integers(0, 50), st.integers(1, 6))
 @settings(max_examples=80, deadline=None)
@@ -76,7 +63,7 @@ def test_openqasm_2_and_3_say_the_same(seed: int, count: int, qubits: int) -> No
 @settings(max_examples=60, deadline=None)
 def test_gates_without_a_library_come_with_a_definition(seed: int) -> None:
     names = [name for name in CANONICAL if name not in NATIVE_NAMES and name != "rc3x"]
-    program = _random_program(random.Random(seed), names)
+    program = random_program(random.Random(seed), names)
     for dialect, format_ in (
         (Dialect.OPENQASM2, Format.OPENQASM2),
         (Dialect.OPENQASM3, Format.OPENQASM3),
@@ -88,11 +75,11 @@ def test_gates_without_a_library_come_with_a_definition(seed: int) -> None:
 @settings(max_examples=60, deadline=None)
 def test_braket_and_ionq_say_the_same(seed: int) -> None:
     rng = random.Random(seed)
-    braket = _random_program(rng, BRAKET_GATES)
+    braket = random_program(rng, BRAKET_GATES)
     assert parse_flat(emit(braket, Dialect.BRAKET), Format.OPENQASM3).text == braket.text
-    ionq = _random_program(rng, IONQ_GATES)
+    ionq = random_program(rng, IONQ_GATES)
     assert parse_ionq(emit(ionq, Dialect.IONQ_JSON)).text == ionq.text
-    native = _random_program(rng, sorted(NATIVE_NAMES))
+    native = random_program(rng, sorted(NATIVE_NAMES))
     assert parse_ionq(emit(native, Dialect.IONQ_JSON)).text == native.text
 
 
@@ -100,9 +87,9 @@ def test_braket_and_ionq_say_the_same(seed: int) -> None:
 @settings(max_examples=60, deadline=None)
 def test_pytket_and_quil_say_the_same(seed: int) -> None:
     rng = random.Random(seed)
-    pytket = _random_program(rng, PYTKET_GATES)
+    pytket = random_program(rng, PYTKET_GATES)
     assert parse_pytket(emit(pytket, Dialect.PYTKET)).text == pytket.text
-    quil = _random_program(rng, QUIL_GATES)
+    quil = random_program(rng, QUIL_GATES)
     assert parse_quil(emit(quil, Dialect.QUIL)).text == quil.text
 
 
