@@ -78,11 +78,13 @@ class World:
         password = invited["one_time_password"]
         self.second = Console.invited(cast(ServerProcess, where), "second", password)
 
-    def agent(self, scheme: str) -> Agent:
+    def agent(self, scheme: str, *roles: str, **experiment: Any) -> Agent:
         backend = WAYS[scheme].backend
+        roles = ("qpu.submit-only", "qpu.read-aggregates", *roles)
         made = self.server.agent(
-            agent={"tier": "trusted"}, allowed_backends=["local:null", backend]
-        )
+            agent={"tier": "trusted", "roles": roles},
+            allowed_backends=["local:null", backend], **experiment,
+        )  # fmt: skip
         if not self.devices[backend]["simulator"]:
             body = {"backend": "local:null", "shots": 10, "program": PROGRAM}
             assert self.ended(made, made.call("POST", "/v1/jobs", body).json()["job_id"])
@@ -218,6 +220,26 @@ def test_a_job_goes_from_a_token_to_settled_money(world: World, scheme: str) -> 
     assert world.server.agent().call("GET", f"/v1/jobs/{job_id}/result").status_code == 404
     told = {a["kind"] for a in world.server.admin("GET", "alerts")["items"]}
     assert not told & {"budget_bill_unknown", "budget_overrun", "vendor_lied", "lease_not_revoked"}
+
+
+@pytest.mark.attack("D2")
+def test_a_session_gives_raw_results_only_when_it_says_so(world: World) -> None:
+    agent = world.agent("braket", "qpu.read-raw", release="raw")
+
+    def gives(asked: dict[str, str]) -> tuple[str, bool, int]:
+        session = agent.call("POST", "/v1/sessions", asked).json()
+        job_id = world.submit(agent, "braket", session_id=session["session_id"])
+        assert world.ended(agent, job_id)["state"] == "done"
+        answer = agent.call("GET", f"/v1/jobs/{job_id}/result")
+        return session["results"], "memory" in answer.json(), answer.status_code
+
+    assert gives({}) == ("aggregates", False, 200)
+    assert gives({"results": "raw"}) == ("raw", True, 200)
+    assert gives({"results": "none"}) == ("none", False, 403)
+    narrow = world.agent("braket")
+    refused = narrow.call("POST", "/v1/sessions", {"results": "raw"})
+    assert refused.status_code == 403
+    assert [v["limit"] for v in refused.json()["violations"]] == ["results"]
 
 
 @pytest.mark.attack("S1")

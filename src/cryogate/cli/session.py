@@ -18,15 +18,26 @@ def group() -> None:
 @click.option("--backend", "backends", multiple=True, help="Only these; default: the token's.")
 @click.option("--ttl", "ttl_s", type=click.IntRange(1, 3600), help="Seconds.")
 @click.option("--max-jobs", type=click.IntRange(1))
+@click.option(
+    "--results",
+    type=click.Choice(("none", "aggregates", "raw")),
+    help="Most that its jobs give; raw only when said here.",
+)
 def open_(
-    settings: Settings, backends: tuple[str, ...], ttl_s: int | None, max_jobs: int | None
+    settings: Settings,
+    backends: tuple[str, ...],
+    ttl_s: int | None,
+    max_jobs: int | None,
+    results: str | None,
 ) -> None:
     """Open a session. It ends with its token at the latest, which is minutes."""
     from cryogate.cli import session_tokens
     from cryogate.cli.connect import agent
 
     with agent(settings) as client:
-        made = client.open_session(backends or None, ttl_s=ttl_s, max_jobs=max_jobs)
+        made = client.open_session(
+            backends or None, ttl_s=ttl_s, max_jobs=max_jobs, results=results
+        )
         session_tokens.keep(client, made.session_id)
     _show(settings, msgspec.to_builtins(made))
 

@@ -249,9 +249,10 @@ class Client:
         *,
         ttl_s: int | None = None,
         max_jobs: int | None = None,
+        results: str | None = None,
     ) -> SessionView:
         """Open a bounded session. Not repeated on a lost answer: that could open two."""
-        asked = {"backends": backends, "ttl_s": ttl_s, "max_jobs": max_jobs}
+        asked = {"backends": backends, "ttl_s": ttl_s, "max_jobs": max_jobs, "results": results}
         body = {name: value for name, value in asked.items() if value is not None}
         return self._get(Call("POST", "/v1/sessions", body, repeatable=False), SessionView)
 

@@ -86,6 +86,7 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     experiment_id: str
     backends: tuple[str, ...] = ()
     max_jobs: int | None = None
+    results: str | None = None
     used_jobs: int | None = None
     state: str | None = None
     opened_at: str | None = None

@@ -9,7 +9,7 @@ from typing import TypeVar
 from cryogate.circuits import Facts, Program
 from cryogate.domain.agents import Agent
 from cryogate.domain.decisions import Decision, Obligation
-from cryogate.domain.experiments import Experiment
+from cryogate.domain.experiments import Experiment, Release
 from cryogate.gateway.caller import Caller
 from cryogate.gateway.requests import EstimateRequest
 from cryogate.ports.budgets import BudgetView, Payer
@@ -29,6 +29,7 @@ class SessionView:
     backends: tuple[str, ...]
     expires_ms: int
     open: bool
+    results: Release
 
 
 @dataclass(frozen=True, slots=True)

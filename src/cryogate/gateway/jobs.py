@@ -309,6 +309,8 @@ _ACCEPTED: dict[str, SqlValue] = {
 
 def _right(case: Case, decision: Allow) -> Release:
     right = case.caller.grant.results.narrowed(case.standing.experiment.release)
+    if case.standing.session is not None:
+        right = right.narrowed(case.standing.session.results)
     if decision.obliges(ObligationKind.AGGREGATES_ONLY):
         right = right.narrowed(Release.AGGREGATES)
     if decision.obliges(ObligationKind.NO_RESULTS):

@@ -64,10 +64,13 @@ class JobRequest(EstimateRequest, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class SessionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """``POST /v1/sessions``. What is left out is taken from the token."""
+    """``POST /v1/sessions``. What is left out is taken from the token, but for raw results: a
+    session gives those only when it says so.
+    """
 
     backends: (
         Annotated[tuple[BackendName, ...], msgspec.Meta(min_length=1, max_length=32)] | None
     ) = None
     max_jobs: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     ttl_s: Annotated[int, msgspec.Meta(ge=1, le=3600)] | None = None
+    results: Literal["none", "aggregates", "raw"] | None = None

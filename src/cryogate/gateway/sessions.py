@@ -7,6 +7,7 @@ import msgspec
 from cryogate.domain.decisions import Allow, Deny, Violation
 from cryogate.domain.errors import Forbidden, NotFound
 from cryogate.domain.events import Event, Outcome
+from cryogate.domain.experiments import Release
 from cryogate.domain.ids import SESSION, is_minted, new_id
 from cryogate.gateway.caller import Caller
 from cryogate.gateway.checks.policy import agent_facts, experiment_facts, grant_facts
@@ -25,6 +26,7 @@ class OpenSession(msgspec.Struct, frozen=True, kw_only=True):
     experiment_id: str
     backends: tuple[str, ...]
     max_jobs: int
+    results: str
     used_jobs: int
     state: str
     opened_at: str
@@ -62,6 +64,12 @@ class SessionService:
             found.append(
                 Violation("max_jobs", grant.max_jobs, max_jobs, f"ask for at most {grant.max_jobs}")
             )
+        results = grant.results.narrowed(Release.AGGREGATES)
+        if request.results is not None:
+            results = Release(request.results)
+        if results.narrowed(grant.results) is not results:
+            hint = f"ask for {grant.results} or less"
+            found.append(Violation("results", grant.results.value, results.value, hint))
         if not standing.experiment.is_open(now_ms) or not standing.agent.active:
             found.append(Violation("experiment.open", True, False, "use an open experiment"))
         decision = await self._policy.decide(
@@ -102,6 +110,7 @@ class SessionService:
                             "max_jobs": max_jobs,
                             "now_ms": now_ms,
                             "expires_ms": expires_ms,
+                            "results": results.value,
                         },
                     ),
                 ),
@@ -157,6 +166,7 @@ def session_view(row: Row) -> OpenSession:
         experiment_id=text(row, "experiment_id"),
         backends=tuple(sorted(strings(text(row, "backends")))),
         max_jobs=number(row, "max_jobs"),
+        results=text(row, "results"),
         used_jobs=number(row, "used_jobs"),
         state=text(row, "state"),
         opened_at=rfc3339(number(row, "opened_ms")),

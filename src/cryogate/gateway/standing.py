@@ -67,6 +67,7 @@ def _standing(row: Row) -> Standing:
             backends=tuple(sorted(strings(text(row, "session_backends")))),
             expires_ms=number(row, "session_expires_ms"),
             open=row["session_state"] == "open",
+            results=Release(text(row, "session_results")),
         )
     return Standing(
         agent=Agent(

@@ -61,6 +61,7 @@ async def test_one_token_and_one_session(each_world: World) -> None:
     await world.run(
         "open_session", session_id="s1", token_id=other.token_id, agent_id="a1",
         experiment_id="e1", backends="[]", max_jobs=1, now_ms=0, expires_ms=2**50,
+        results="none",
     )  # fmt: skip
     await world.revocations.revoke(RevokedKind.SESSION, "s1", "done", "root")
     inside = Subject(other.token_id, "a1", other.owner, "e1", other.issued_ms, "s1")

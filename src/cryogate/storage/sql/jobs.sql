@@ -10,7 +10,8 @@ SELECT a.agent_id, a.owner, a.tier, a.stage, a.active, a.roles, a.attributes,
        b.limit_shots, b.held_shots, b.spent_shots, b.blocked, b.soft_percent, b.epoch,
        t.used_jobs, t.used_shots, t.used_cents,
        s.session_id, s.token_id AS session_token_id, s.backends AS session_backends,
-       s.expires_ms AS session_expires_ms, s.state AS session_state
+       s.expires_ms AS session_expires_ms, s.state AS session_state,
+       s.results AS session_results
 FROM tokens t
 JOIN agents a ON a.agent_id = t.agent_id
 JOIN experiments e ON e.experiment_id = t.experiment_id
