@@ -5,6 +5,7 @@
     CryogateError
     ├── LogIntegrityError    the stored log contradicts what was signed; nothing may go on
     │   ├── NoteRefused          bytes that are no note, or carry no trusted signature
+    │   ├── TimestampRefused     a time-stamp token that does not verify, or was not given
     │   └── HeadConflict         another head is in the second store than the one expected
     ├── NotInLog             (Refused: NotFound) no such entry, size or tile
     ├── HeadUnavailable      (Unavailable) the second store did not answer
@@ -23,6 +24,10 @@ class LogIntegrityError(CryogateError):
 
 class NoteRefused(LogIntegrityError):
     """Not a well-formed note, or no valid signature of a trusted key is on it."""
+
+
+class TimestampRefused(LogIntegrityError):
+    """A time-stamp token does not verify, or the authority gave none."""
 
 
 class HeadConflict(LogIntegrityError):

@@ -6,23 +6,27 @@ it. A pack is small and read with hard limits: it comes from whoever wants to pr
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-from cryogate.audit.errors import NoteRefused
+from cryogate.audit.errors import NoteRefused, TimestampRefused
 from cryogate.audit.note import NoteVerifier
 from cryogate.audit.provenance_check import ProvenanceFile, read_file, verify_provenance
 from cryogate.audit.receipts import JobReceipt, Receipt, parse_proof
+from cryogate.audit.timestamps import TsaTrust
 from cryogate.audit.trace import Story
 from cryogate.ports.audit import canonical
 
 MAX_PACK_BYTES = 64 << 20
+STAMPED_HEAD, STAMP = "timestamp.checkpoint", "timestamp.tsr"
 _MAX_FILES = 10_000
 _MAX_MEMBER = 1 << 20
 _EPOCH: Final = (2020, 1, 1, 0, 0, 0)
@@ -32,6 +36,8 @@ Evidence from the audit log {origin}, about {about}.
   entries/N.json         log entry N, byte for byte as it was hashed
   entries/N.tlog-proof   its proof (c2sp.org/tlog-proof@v1) up to a signed head
   provenance/JOB.json    the signed in-toto statement about a job's result (DSSE)
+  timestamp.checkpoint   the signed head that all proofs lead to, where it was stamped, and
+  timestamp.tsr          the RFC 3161 token about it
   vkey, provenance.pem   the keys that signed, not to be trusted from here
 
 Offline:  cryogate audit check FILE.zip --vkey LOG_KEY --key PROVENANCE_KEY
@@ -46,6 +52,7 @@ class PackReport:
     entries: tuple[dict[str, object], ...]
     statements: int
     findings: tuple[str, ...]
+    stamped: datetime | None = None
 
     @property
     def ok(self) -> bool:
@@ -66,6 +73,9 @@ def pack(
 
         add("README.txt", _README.format(origin=story.origin, about=story.about).encode())
         add("vkey", vkeys.encode())
+        if story.timestamp is not None and story.receipts:
+            add(STAMPED_HEAD, parse_proof(story.receipts[0].proof).checkpoint)
+            add(STAMP, base64.b64decode(story.timestamp))
         if pem:
             add("provenance.pem", pem.encode())
         for receipt in story.receipts:
@@ -80,8 +90,11 @@ def check_pack(
     content: bytes,
     trusted: Sequence[NoteVerifier],
     keys: Sequence[EllipticCurvePublicKey] = (),
+    tsa: TsaTrust | None = None,
 ) -> PackReport:
     """Verify every entry and statement in a pack with keys from elsewhere.
+
+    With ``tsa`` all proofs must lead to one head that an authority of that trust has stamped.
 
     Raises:
         NoteRefused: it is no pack.
@@ -90,7 +103,7 @@ def check_pack(
         raise NoteRefused("the pack is too large")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return _check(archive, trusted, keys)
+            return _check(archive, trusted, keys, tsa)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise NoteRefused("not an evidence pack") from error
 
@@ -99,6 +112,7 @@ def _check(
     archive: zipfile.ZipFile,
     trusted: Sequence[NoteVerifier],
     keys: Sequence[EllipticCurvePublicKey],
+    tsa: TsaTrust | None,
 ) -> PackReport:
     names = archive.namelist()
     if len(names) > _MAX_FILES or len(set(names)) != len(names):
@@ -135,7 +149,21 @@ def _check(
         report = verify_provenance(mine, keys, trusted)
         findings += [f"{name}: {text}" for text in report.findings]
         statements += report.ok
-    return PackReport(tuple(entries), statements, tuple(findings))
+    stamped = None
+    if tsa is not None:
+        try:
+            stamped = _stamped(archive, receipts, tsa)
+        except (NoteRefused, TimestampRefused) as error:
+            findings.append(f"{STAMP}: {error}")
+    return PackReport(tuple(entries), statements, tuple(findings), stamped)
+
+
+def _stamped(archive: zipfile.ZipFile, receipts: Sequence[Receipt], tsa: TsaTrust) -> datetime:
+    """When the one head of all (verified) proofs was there."""
+    head = _read(archive, STAMPED_HEAD)
+    if any(parse_proof(receipt.proof).checkpoint != head for receipt in receipts):
+        raise NoteRefused("a proof leads to another head than the one that was stamped")
+    return tsa.time(head, _read(archive, STAMP))
 
 
 def _of_job(name: str, found: ProvenanceFile, receipts: Sequence[Receipt]) -> ProvenanceFile:
@@ -158,7 +186,7 @@ def _read(archive: zipfile.ZipFile, name: str) -> bytes:
             # read no more than this whatever the directory says: a small pack may unfold for ever
             content = file.read(_MAX_MEMBER + 1)
     except KeyError as error:
-        raise NoteRefused("the proof is missing") from error
+        raise NoteRefused(f"{name} is missing") from error
     if len(content) > _MAX_MEMBER:
         raise NoteRefused(f"{name} is too large")
     return content

@@ -14,6 +14,8 @@ class FindingKind(StrEnum):
     NO_TRUST = "no_trust"
     NO_CHECKPOINT = "no_checkpoint"
     NO_QUORUM = "no_quorum"
+    NO_TIMESTAMP = "no_timestamp"
+    TIMESTAMP = "bad_timestamp"
     SIGNATURE = "forged_checkpoint"
     FORK = "fork"
     ROOT = "root_mismatch"

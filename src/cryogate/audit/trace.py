@@ -6,13 +6,19 @@ let in, who said yes, what ran, who read it.
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 
+from cryogate.audit.checkpoint import open_checkpoint, peek_checkpoint
+from cryogate.audit.errors import NoteRefused
 from cryogate.audit.log import AuditLog
 from cryogate.audit.receipts import Receipt, Receipts
+from cryogate.audit.timestamps import first_over
 from cryogate.domain.errors import Malformed, NotFound
 from cryogate.domain.ids import JOB, is_minted, is_slug
 from cryogate.ports.store import ReadStore, Row, SqlValue
@@ -21,13 +27,17 @@ MAX_ENTRIES = 2000
 
 
 class Story(msgspec.Struct, frozen=True):
-    """Entries in the order of the log; ``next`` continues an agent's long one."""
+    """Entries in the order of the log; ``next`` continues an agent's long one.
+
+    ``timestamp`` is an RFC 3161 token in base64 about the head that all proofs lead to.
+    """
 
     about: str
     origin: str
     receipts: tuple[Receipt, ...]
     pending: int
     next: int | None = None
+    timestamp: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +49,16 @@ class _Found:
 class Tracer:
     """Finds what the log says about something."""
 
-    def __init__(self, store: ReadStore, log: AuditLog) -> None:
+    def __init__(
+        self,
+        store: ReadStore,
+        log: AuditLog,
+        cosigned: Callable[[], bytes | None] | None = None,
+    ) -> None:
+        """``cosigned`` gives the newest head with a quorum of witnesses, where there are any."""
         self._store = store
         self._log = log
+        self._cosigned = cosigned or (lambda: None)
         self._receipts = Receipts(store, log)
 
     async def job(self, job_id: str) -> Story:
@@ -109,12 +126,28 @@ class Tracer:
         if not found.rows and not found.pending:
             raise NotFound("nothing_logged", "the log has no event about this")
         # One head for all of them, so that one signature vouches for the whole story.
-        head, size = self._log.checkpoint() or b"", self._log.published_size
+        head, size, token = await self._head_over(max(found.rows, default=-1) + 1)
         receipts = [
             await self._receipts.of_entry(seq, str(row["body"]), str(row["action"]), head, size)
             for seq, row in sorted(found.rows.items())[:MAX_ENTRIES]
         ]
-        return Story(about, self._log.origin, tuple(receipts), found.pending, more)
+        return Story(about, self._log.origin, tuple(receipts), found.pending, more, token)
+
+    async def _head_over(self, covered: int) -> tuple[bytes, int, str | None]:
+        """The head that says most about the first ``covered`` entries: one that others stamped,
+        else one that they cosigned, else the newest.
+        """
+        published = self._log.published_size
+        stamped = await first_over(self._store, covered)
+        if stamped is not None:
+            with contextlib.suppress(NoteRefused):  # altered in the database: then it is no help
+                size = open_checkpoint(stamped.note, self._log.verifiers, self._log.origin).size
+                if covered <= size <= published:
+                    return stamped.note, size, base64.b64encode(stamped.token).decode()
+        cosigned = self._cosigned()
+        if cosigned is not None and (size := peek_checkpoint(cosigned).size) >= covered:
+            return cosigned, size, None
+        return self._log.checkpoint() or b"", published, None
 
 
 def _placed(rows: list[Row], published: int) -> tuple[dict[int, Row], int]:

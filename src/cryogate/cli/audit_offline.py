@@ -14,6 +14,10 @@ from cryogate.cli.progress import counting
 from cryogate.cli.remote_log import is_url
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from cryogate.audit.timestamps import Stamped, TsaTrust
     from cryogate.audit.tlog_policy import Policy
     from cryogate.audit.verify import VerifyReport
     from cryogate.cli.local_log import Trust
@@ -30,6 +34,7 @@ _KEY_HELP = "Trusted key (name+id+key) or a file with it, from elsewhere than th
 @click.option("--vkey", "keys", multiple=True, metavar="KEY", help=_KEY_HELP)
 @click.option("--head", "heads", multiple=True, type=_PATH, help="A signed head kept elsewhere.")
 @click.option("--policy", "policy_file", type=_PATH, help="Logs and a quorum (C2SP tlog-policy).")
+@click.option("--tsa-ca", type=_PATH, help="Certificates (PEM) of a time-stamping authority.")
 @click.option("--config", "config_path", type=_PATH, help="The server's TOML file.")
 def verify(
     settings: Settings,
@@ -37,6 +42,7 @@ def verify(
     keys: tuple[str, ...],
     heads: tuple[Path, ...],
     policy_file: Path | None,
+    tsa_ca: Path | None,
     config_path: Path | None,
 ) -> None:
     """Verify the whole log: of the state directory, or at PLACE, a directory or a URL.
@@ -46,22 +52,33 @@ def verify(
 
     Every entry is hashed and compared with every signed head at hand. A difference exits 4. A log
     that was cut back is found by a newer head from elsewhere only: keep some, and give --head.
+
+    With --tsa-ca the time stamps that lie with the log are verified, and there must be one.
     """
     from cryogate.cli.failure import UNVERIFIED
+    from cryogate.cli.local_log import tsa_trust
 
     kept = {path.name: _head(path) for path in heads}
     policy = None
     if policy_file is not None:
         policy = _policy(policy_file)
         keys = (*keys, *(key.vkey() for key in policy.logs))
+    stamps: tuple[Stamped, ...] = ()
     if place is not None and is_url(place):
+        if tsa_ca is not None:
+            raise click.UsageError("time stamps lie in exports and databases, not behind a URL")
         report, trust = _verify_url(settings, place, keys, kept, policy)
     elif place is not None:
-        report, trust = asyncio.run(_verify_directory(settings, Path(place), keys, kept, policy))
+        report, trust, stamps = asyncio.run(
+            _verify_directory(settings, Path(place), keys, kept, policy)
+        )
     else:
-        report, trust = asyncio.run(
+        report, trust, stamps = asyncio.run(
             _verify_store(_config(settings, config_path), keys, kept, policy)
         )
+    times: tuple[tuple[int, datetime], ...] = ()
+    if tsa_ca is not None:
+        report, times = _stamped(report, stamps, tsa_trust(tsa_ca), trust)
     document = {
         "ok": report.ok,
         "size": report.size,
@@ -74,8 +91,9 @@ def verify(
             for f in report.findings
         ],
         "findings_omitted": report.omitted,
+        "stamped": [{"size": size, "time": time.isoformat()} for size, time in times],
     }
-    emit(settings, document, lambda: _human(report, trust))
+    emit(settings, document, lambda: _human(report, trust, times))
     if not report.ok:
         click.get_current_context().exit(UNVERIFIED)
 
@@ -128,7 +146,8 @@ def _head(path: Path) -> bytes:
 
 async def _verify_store(
     config: Config, keys: tuple[str, ...], kept: dict[str, bytes], policy: Policy | None
-) -> tuple[VerifyReport, Trust]:
+) -> tuple[VerifyReport, Trust, tuple[Stamped, ...]]:
+    from cryogate.audit import timestamps
     from cryogate.audit.sources import StoreSource
     from cryogate.audit.verify import verify_log
     from cryogate.cli.local_log import kept_head, open_log, trust_for_store
@@ -139,7 +158,8 @@ async def _verify_store(
         kept = {"the head store": newest, **kept}
     async with open_log(config) as store:
         trust = await trust_for_store(keys, config.state, store, config.audit.origin)
-        kept = {**kept, **await _beside(store, config.audit.origin)}
+        stamps = await timestamps.stored(store)
+        kept = {**kept, **await _beside(store, config.audit.origin), **_as_heads(stamps)}
         with counting() as progress:
             report = await verify_log(
                 StoreSource(store),
@@ -149,7 +169,7 @@ async def _verify_store(
                 policy=policy,
                 progress=progress,
             )
-    return report, trust
+    return report, trust, stamps
 
 
 async def _verify_directory(
@@ -158,7 +178,8 @@ async def _verify_directory(
     keys: tuple[str, ...],
     kept: dict[str, bytes],
     policy: Policy | None,
-) -> tuple[VerifyReport, Trust]:
+) -> tuple[VerifyReport, Trust, tuple[Stamped, ...]]:
+    from cryogate.audit import timestamps
     from cryogate.audit.export import COSIGNED_FILE
     from cryogate.audit.sources import DirectorySource
     from cryogate.audit.verify import verify_log
@@ -167,11 +188,12 @@ async def _verify_directory(
     trust = trust_for_directory(keys, settings.state, directory)
     if (directory / COSIGNED_FILE).is_file():
         kept = {**kept, COSIGNED: _head(directory / COSIGNED_FILE)}
+    stamps = timestamps.in_directory(directory)
+    kept = {**kept, **_as_heads(stamps)}
     with counting() as progress:
         source = DirectorySource(directory)
-        return await verify_log(
-            source, trust.keys, kept=kept, policy=policy, progress=progress
-        ), trust
+        report = await verify_log(source, trust.keys, kept=kept, policy=policy, progress=progress)
+    return report, trust, stamps
 
 
 def _verify_url(
@@ -196,6 +218,8 @@ def _verify_url(
 
 
 async def _export(config: Config, directory: Path, keys: tuple[str, ...]) -> int:
+    from cryogate.audit import timestamps
+    from cryogate.audit.checkpoint import peek_checkpoint
     from cryogate.audit.errors import LogIntegrityError
     from cryogate.audit.export import COSIGNED_FILE, export_log
     from cryogate.audit.sources import StoreSource
@@ -211,12 +235,43 @@ async def _export(config: Config, directory: Path, keys: tuple[str, ...]) -> int
         try:
             with counting() as progress:
                 beside = await _beside(store, config.audit.origin)
-                files = {COSIGNED_FILE: beside[COSIGNED]} if beside else {}
+                stamps = await timestamps.stored(store)
+                size = peek_checkpoint(checkpoint).size
+                files = {
+                    **timestamps.files_of([stamp for stamp in stamps if stamp.size <= size]),
+                    **({COSIGNED_FILE: beside[COSIGNED]} if beside else {}),
+                }
                 return await export_log(store, checkpoint, trust.keys, directory, progress, files)
         except LogIntegrityError as error:
             raise VerificationFailed(str(error)) from error
         except OSError as error:
             raise Malformed("not_exported", str(error)) from error
+
+
+def _as_heads(stamps: Sequence[Stamped]) -> dict[str, bytes]:
+    """Stamped heads are signed heads, and the log must agree with each of them."""
+    return {f"the stamped head {stamp.size}": stamp.note for stamp in stamps}
+
+
+def _stamped(
+    report: VerifyReport, stamps: Sequence[Stamped], tsa: TsaTrust, trust: Trust
+) -> tuple[VerifyReport, tuple[tuple[int, datetime], ...]]:
+    """The report with what is wrong with the time stamps, and the times of those that hold."""
+    from dataclasses import replace
+
+    from cryogate.audit import timestamps
+    from cryogate.audit.findings import Finding, FindingKind
+
+    found: list[Finding] = []
+
+    def told(stamp: Stamped, why: str) -> None:
+        found.append(Finding(FindingKind.TIMESTAMP, why, stamp.size))
+
+    times = timestamps.check(stamps, tsa, trust.keys, told)
+    if not stamps:
+        found.append(Finding(FindingKind.NO_TIMESTAMP, "no stamped head lies with the log"))
+    findings = (*report.findings, *found)
+    return replace(report, ok=report.ok and not found, findings=findings), times
 
 
 async def _beside(store: ReadStore, origin: str) -> dict[str, bytes]:
@@ -225,7 +280,7 @@ async def _beside(store: ReadStore, origin: str) -> dict[str, bytes]:
     return {} if row is None else {COSIGNED: str(row["note"]).encode()}
 
 
-def _human(report: VerifyReport, trust: Trust) -> None:
+def _human(report: VerifyReport, trust: Trust, times: Sequence[tuple[int, datetime]] = ()) -> None:
     rows: list[tuple[Any, Any, Any]] = []
     for finding in report.findings:
         where = finding.first
@@ -241,6 +296,10 @@ def _human(report: VerifyReport, trust: Trust) -> None:
             ("signed entries", report.size),
             ("not signed yet", report.unsigned or None),
             ("root", None if report.root is None else report.root.hex()),
+            (
+                "stamped",
+                [f"{size} entries at {time:%Y-%m-%d %H:%M:%SZ}" for size, time in times[-3:]],
+            ),
             ("trusted keys", [key.vkey() for key in trust.keys]),
             ("keys from", trust.source),
         ]

@@ -13,9 +13,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from cryogate.audit.errors import NoteRefused
+from cryogate.audit.errors import NoteRefused, TimestampRefused
 from cryogate.audit.note import Ed25519Verifier, NoteVerifier
 from cryogate.audit.vkeys import MAX_VKEYS_BYTES, parse_vkeys
 from cryogate.config import Config
@@ -25,6 +26,9 @@ from cryogate.ports.store import ReadStore, Row, SqlValue, StoreUnavailable
 from cryogate.storage import open_store
 from cryogate.storage.sqlite_file import connect_reader
 from cryogate.storage.statements import SQL_DIR, Dialect, Statements
+
+if TYPE_CHECKING:
+    from cryogate.audit.timestamps import TsaTrust
 
 VKEY_FILE = "log.vkey"
 
@@ -167,6 +171,17 @@ def trust_for_directory(given: Sequence[str], state: Path, directory: Path) -> T
 def trust_for_url(given: Sequence[str], state: Path) -> Trust:
     """Keys to verify a served log with: given ones or the state directory's, never the server's."""
     return _from_outside(given, state) or Trust((), "nowhere")
+
+
+def tsa_trust(path: Path) -> TsaTrust:
+    """The time-stamping authorities whose certificates are in a PEM file."""
+    from cryogate.audit.timestamps import MAX_CA_BYTES, TsaTrust
+
+    try:
+        with path.open("rb") as file:
+            return TsaTrust(file.read(MAX_CA_BYTES))
+    except (OSError, TimestampRefused) as error:
+        raise Malformed("malformed_certificates", f"{path.name}: {error}") from None
 
 
 def _from_outside(given: Sequence[str], state: Path) -> Trust | None:

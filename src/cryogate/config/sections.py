@@ -259,6 +259,7 @@ class Audit(Section, frozen=True, kw_only=True):
     ``heads`` is a directory, ``sqlite:///…``, ``postgresql://…`` or ``s3+https://…``; the key
     that goes with the last has an id and a secret in a file.
 
+    ``timestamp_url`` is a time-stamping authority (RFC 3161), believed under ``timestamp_ca_file``.
     ``witnesses`` is a file in C2SP tlog-policy: who cosigns the heads, where, and which quorum.
     """
 
@@ -272,6 +273,10 @@ class Audit(Section, frozen=True, kw_only=True):
     witness_every_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 10
     witness_timeout_s: Annotated[int, msgspec.Meta(ge=1, le=60)] = 10
     witness_alert_min: Annotated[int, msgspec.Meta(ge=1, le=10_080)] = 15
+    timestamp_url: str = ""
+    timestamp_ca_file: str = ""
+    timestamp_every_s: Annotated[int, msgspec.Meta(ge=10, le=604_800)] = 3600
+    timestamp_alert_min: Annotated[int, msgspec.Meta(ge=1, le=43_200)] = 180
 
 
 class Revocations(Section, frozen=True, kw_only=True):

@@ -33,11 +33,12 @@ class AuditRoutes:
         store: ReadStore,
         provenances: Provenances,
         served: Callable[[], bytes | None] | None = None,
+        cosigned: Callable[[], bytes | None] | None = None,
     ) -> None:
-        """``served`` gives the head that is shown: the cosigned one, where there are witnesses."""
+        """``served`` gives the head that is shown, ``cosigned`` the newest one with a quorum."""
         self._log = log
         self._served = served or log.checkpoint
-        self._tracer = Tracer(store, log)
+        self._tracer = Tracer(store, log, cosigned)
         self._provenances = provenances
         self._tiles = TileServer(store, log.checkpoint)
 

@@ -64,7 +64,7 @@ def log_endpoints(
     receipts = Receipts(ground.store, audit, outside.cosigned)
     proofs = ProofRoutes(receipts, provenances, road.jobs.job)
     road.agent_routes.attach(proofs.attach)
-    auditing = AuditRoutes(audit, ground.store, provenances, outside.served)
+    auditing = AuditRoutes(audit, ground.store, provenances, outside.served, outside.cosigned)
     return (*auditing.endpoints(), *proofs.endpoints())
 
 

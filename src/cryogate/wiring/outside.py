@@ -1,4 +1,4 @@
-"""What others say about the log: its witnesses. Off unless configured, and never waited for."""
+"""What others say about the log, and when: off unless configured, and never waited for."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from cryogate.audit.cosigning import Cosigning
-from cryogate.audit.errors import NoteRefused
+from cryogate.audit.errors import NoteRefused, TimestampRefused
 from cryogate.audit.log import AuditLog
 from cryogate.audit.note import MAX_SIGNATURES, NoteVerifier
+from cryogate.audit.stamping import Stamping
+from cryogate.audit.timestamps import MAX_CA_BYTES, MAX_TOKEN_BYTES, TsaTrust
 from cryogate.audit.tlog_policy import MAX_POLICY_BYTES, Policy, parse_policy
 from cryogate.audit.witness_client import WitnessClient
 from cryogate.audit.witness_protocol import MAX_ANSWER_BYTES
@@ -20,6 +22,8 @@ from cryogate.ports.alerts import Alerts
 from cryogate.wiring.doors import operator_door
 from cryogate.wiring.ground import Ground
 
+_TSA_TIMEOUT_S = 20.0
+
 
 class Outside:
     """Made with the log, before it is started; ``tasks`` run until they are cancelled."""
@@ -28,6 +32,7 @@ class Outside:
         self._audit = audit
         self._doors: list[Fetcher] = []
         self.cosigning = self._cosigning(ground, alerts)
+        self.stamping = self._stamping(ground, alerts)
 
     def cosigned(self) -> bytes | None:
         """The newest head with a quorum of witnesses; None where there are none."""
@@ -41,6 +46,8 @@ class Outside:
         """What runs beside the log, by name."""
         if self.cosigning is not None:
             yield "witnesses", self.cosigning.run()
+        if self.stamping is not None:
+            yield "time stamps", self.stamping.run()
 
     async def close(self) -> None:
         """Close what is open."""
@@ -79,10 +86,50 @@ class Outside:
             timeout_s=config.witness_timeout_s,
         )
 
+    def _stamping(self, ground: Ground, alerts: Alerts) -> Stamping | None:
+        config = ground.config.audit
+        if not config.timestamp_url:
+            return None
+        try:
+            with Path(config.timestamp_ca_file).open("rb") as file:
+                trust = TsaTrust(file.read(MAX_CA_BYTES))
+        except OSError as error:
+            raise ConfigError(
+                f"audit.timestamp_ca_file: cannot read the file: {error.strerror}"
+            ) from error
+        except TimestampRefused as error:
+            raise ConfigError(f"audit.timestamp_ca_file: {error}") from error
+        door = self._door(
+            "audit.timestamp_url", config.timestamp_url, ground.config.outbound,
+            timeout_s=_TSA_TIMEOUT_S, max_bytes=MAX_TOKEN_BYTES, answers_prove_themselves=True,
+        )  # fmt: skip
+        return Stamping(
+            self._audit.origin,
+            self.served,
+            trust,
+            config.timestamp_url,
+            door.send,
+            store=ground.store,
+            clock=ground.clock,
+            alerts=alerts,
+            every_ms=config.timestamp_every_s * 1000,
+            alert_ms=config.timestamp_alert_min * 60_000,
+        )
+
     def _door(
-        self, setting: str, url: str, outbound: Outbound, *, timeout_s: float, max_bytes: int
+        self,
+        setting: str,
+        url: str,
+        outbound: Outbound,
+        *,
+        timeout_s: float,
+        max_bytes: int,
+        answers_prove_themselves: bool = False,
     ) -> Fetcher:
-        door = operator_door(setting, url, outbound, timeout_s=timeout_s, max_bytes=max_bytes)
+        door = operator_door(
+            setting, url, outbound, timeout_s=timeout_s, max_bytes=max_bytes,
+            answers_prove_themselves=answers_prove_themselves,
+        )  # fmt: skip
         self._doors.append(door)
         return door
 

@@ -22,3 +22,20 @@ INSERT INTO log_heads (origin, size, note) VALUES (:origin, :size, :note) ON CON
 -- Only by who knows the present head, and only forward.
 UPDATE log_heads SET size = :size, note = :note
 WHERE origin = :origin AND note = :expected AND size < :size
+
+-- Heads that a time-stamping authority has stamped.
+
+-- name: timestamp_newest
+SELECT size, at_ms FROM log_timestamps ORDER BY size DESC LIMIT 1
+
+-- name: timestamp_put
+INSERT INTO log_timestamps (size, note, token, at_ms) VALUES (:size, :note, :token, :at_ms)
+ON CONFLICT DO NOTHING
+
+-- name: timestamps_from
+-- Bounded: one an hour makes this the stamps of eleven years.
+SELECT size, note, token FROM log_timestamps WHERE size >= :size ORDER BY size LIMIT 100000
+
+-- name: timestamp_over
+-- The first stamp after these entries.
+SELECT size, note, token FROM log_timestamps WHERE size >= :size ORDER BY size LIMIT 1
