@@ -48,7 +48,8 @@ def verify(
     """Verify the whole log: of the state directory, or at PLACE, a directory or a URL.
 
     A directory is one that `audit export` wrote, or a mirror; a URL is a server's `/audit`, or that
-    of a mirror in C2SP tlog-tiles layout.
+    of a mirror in C2SP tlog-tiles layout: `s3+https://endpoint/bucket/prefix` is read with the key
+    of `audit.mirror_*` in --config.
 
     Every entry is hashed and compared with every signed head at hand. A difference exits 4. A log
     that was cut back is found by a newer head from elsewhere only: keep some, and give --head.
@@ -67,7 +68,8 @@ def verify(
     if place is not None and is_url(place):
         if tsa_ca is not None:
             raise click.UsageError("time stamps lie in exports and databases, not behind a URL")
-        report, trust = _verify_url(settings, place, keys, kept, policy)
+        config = _config(settings, config_path) if place.startswith("s3+") else None
+        report, trust = _verify_url(settings, place, keys, kept, policy, config)
     elif place is not None:
         report, trust, stamps = asyncio.run(
             _verify_directory(settings, Path(place), keys, kept, policy)
@@ -202,6 +204,7 @@ def _verify_url(
     keys: tuple[str, ...],
     kept: dict[str, bytes],
     policy: Policy | None,
+    config: Config | None,
 ) -> tuple[VerifyReport, Trust]:
     from cryogate.audit.remote import RemoteSource
     from cryogate.audit.verify import verify_log
@@ -209,7 +212,7 @@ def _verify_url(
     from cryogate.cli.remote_log import served
 
     trust = trust_for_url(keys, settings.state)
-    with served(settings, url) as get, counting() as progress:
+    with served(settings, url, config) as get, counting() as progress:
         source = RemoteSource(get)
         report = asyncio.run(
             verify_log(source, trust.keys, kept=kept, policy=policy, progress=progress)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cryogate.cli.options import Settings
 from cryogate.domain.errors import Malformed, Unavailable
+
+if TYPE_CHECKING:
+    from cryogate.config import Config
 
 _MAX_TILE_BYTES = 20 << 20
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -15,13 +19,13 @@ Get = Callable[[str], bytes | None]
 
 
 def is_url(text: str) -> bool:
-    """Whether ``text`` names a served log and no directory."""
-    return text.startswith(("https://", "http://"))
+    """Whether ``text`` names a served log, or one in a bucket, and no directory."""
+    return text.startswith(("https://", "http://", "s3+https://", "s3+http://"))
 
 
 @contextmanager
-def served(settings: Settings, url: str) -> Generator[Get]:
-    """What fetches a path under ``url``.
+def served(settings: Settings, url: str, config: Config | None = None) -> Generator[Get]:
+    """What fetches a path under ``url``; for a bucket with the key of ``config``'s mirror.
 
     A Cryogate gives entries to auditors only: when the state directory's operator belongs to that
     server, its credential is used. To any other place nothing of ours is sent.
@@ -29,6 +33,10 @@ def served(settings: Settings, url: str) -> Generator[Get]:
     from cryogate.cli.connect import server_url
 
     base = url.rstrip("/")
+    if base.startswith("s3+"):
+        with _bucket(settings, base, config) as get:
+            yield get
+        return
     if (settings.state / "operator.jwk").exists() and base == server_url(settings.state) + "/audit":
         with _from_server(settings) as get:
             yield get
@@ -58,8 +66,37 @@ def _from_server(settings: Settings) -> Generator[Get]:
 
 
 @contextmanager
-def mirror(base: str) -> Generator[Get]:
-    """What fetches a path under ``base``, as anybody may."""
+def _bucket(settings: Settings, url: str, config: Config | None) -> Generator[Get]:
+    from cryogate.config import ConfigError
+    from cryogate.config.secret_files import read_secret
+    from cryogate.domain.secrets import Secret
+    from cryogate.outbound.s3 import place
+    from cryogate.outbound.sigv4 import AwsKeys, sign
+    from cryogate.ports.clock import SystemClock
+
+    if config is None or not config.audit.mirror_key_id or not config.audit.mirror_region:
+        raise Malformed("no_key", "a bucket is read with audit.mirror_* of --config FILE")
+    audit = config.audit
+    try:
+        base = place(url)
+        secret = read_secret("audit.mirror_secret_file", audit.mirror_secret_file)
+    except (ValueError, ConfigError) as error:
+        raise Malformed("malformed_bucket", str(error)) from None
+    keys, clock = AwsKeys(audit.mirror_key_id, Secret(secret.encode())), SystemClock()
+
+    def signed(target: str) -> dict[str, str]:
+        return sign(
+            keys, service="s3", region=audit.mirror_region, method="GET", url=target, headers={},
+            body=b"", now_ms=clock.now_ms(),
+        )  # fmt: skip
+
+    with mirror(base, signed) as get:
+        yield get
+
+
+@contextmanager
+def mirror(base: str, signed: Callable[[str], dict[str, str]] | None = None) -> Generator[Get]:
+    """What fetches a path under ``base``, as anybody may, or with the headers of ``signed``."""
     import httpx
 
     host = urlsplit(base).hostname
@@ -68,10 +105,10 @@ def mirror(base: str) -> Generator[Get]:
     with httpx.Client(follow_redirects=False, timeout=30, trust_env=host not in _LOOPBACK) as http:
 
         def get(path: str) -> bytes | None:
+            target = f"{base}/{path}"
+            headers = {"accept-encoding": "identity", **(signed(target) if signed else {})}
             try:
-                with http.stream(
-                    "GET", f"{base}/{path}", headers={"accept-encoding": "identity"}
-                ) as answer:
+                with http.stream("GET", target, headers=headers) as answer:
                     if answer.status_code == 404:
                         return None
                     if answer.status_code != 200:

@@ -260,6 +260,7 @@ class Audit(Section, frozen=True, kw_only=True):
     that goes with the last has an id and a secret in a file.
 
     ``timestamp_url`` is a time-stamping authority (RFC 3161), believed under ``timestamp_ca_file``.
+    ``mirror`` is a bucket with Object Lock; its objects cannot be removed for the retention.
     ``witnesses`` is a file in C2SP tlog-policy: who cosigns the heads, where, and which quorum.
     """
 
@@ -277,6 +278,13 @@ class Audit(Section, frozen=True, kw_only=True):
     timestamp_ca_file: str = ""
     timestamp_every_s: Annotated[int, msgspec.Meta(ge=10, le=604_800)] = 3600
     timestamp_alert_min: Annotated[int, msgspec.Meta(ge=1, le=43_200)] = 180
+    mirror: str = ""
+    mirror_region: str = ""
+    mirror_key_id: str = ""
+    mirror_secret_file: str = ""
+    mirror_every_s: Annotated[int, msgspec.Meta(ge=10, le=86_400)] = 300
+    mirror_retention_days: Annotated[int, msgspec.Meta(ge=183, le=36_500)] = 183
+    mirror_alert_min: Annotated[int, msgspec.Meta(ge=1, le=43_200)] = 60
 
 
 class Revocations(Section, frozen=True, kw_only=True):

@@ -9,8 +9,10 @@ from typing import Any
 from cryogate.audit.cosigning import Cosigning
 from cryogate.audit.errors import NoteRefused, TimestampRefused
 from cryogate.audit.log import AuditLog
+from cryogate.audit.mirror import Mirror
 from cryogate.audit.note import MAX_SIGNATURES, NoteVerifier
 from cryogate.audit.stamping import Stamping
+from cryogate.audit.tiles import TileServer
 from cryogate.audit.timestamps import MAX_CA_BYTES, MAX_TOKEN_BYTES, TsaTrust
 from cryogate.audit.tlog_policy import MAX_POLICY_BYTES, Policy, parse_policy
 from cryogate.audit.witness_client import WitnessClient
@@ -21,8 +23,10 @@ from cryogate.outbound.fetcher import Fetcher
 from cryogate.ports.alerts import Alerts
 from cryogate.wiring.doors import operator_door
 from cryogate.wiring.ground import Ground
+from cryogate.wiring.heads import open_bucket
 
 _TSA_TIMEOUT_S = 20.0
+_MAX_BUCKET_ANSWER = 65_536
 
 
 class Outside:
@@ -33,6 +37,7 @@ class Outside:
         self._doors: list[Fetcher] = []
         self.cosigning = self._cosigning(ground, alerts)
         self.stamping = self._stamping(ground, alerts)
+        self.mirror = self._mirror(ground, alerts)
 
     def cosigned(self) -> bytes | None:
         """The newest head with a quorum of witnesses; None where there are none."""
@@ -48,6 +53,8 @@ class Outside:
             yield "witnesses", self.cosigning.run()
         if self.stamping is not None:
             yield "time stamps", self.stamping.run()
+        if self.mirror is not None:
+            yield "mirror", self.mirror.run()
 
     async def close(self) -> None:
         """Close what is open."""
@@ -114,6 +121,30 @@ class Outside:
             alerts=alerts,
             every_ms=config.timestamp_every_s * 1000,
             alert_ms=config.timestamp_alert_min * 60_000,
+        )
+
+    def _mirror(self, ground: Ground, alerts: Alerts) -> Mirror | None:
+        config = ground.config.audit
+        if not config.mirror:
+            return None
+        bucket, door = open_bucket(
+            ground.config, ground.clock, "audit.mirror", config.mirror, config.mirror_region,
+            config.mirror_key_id, config.mirror_secret_file, _MAX_BUCKET_ANSWER,
+        )  # fmt: skip
+        self._doors.append(door)
+        return Mirror(
+            f"mirror {bucket.url}",
+            bucket,
+            TileServer(ground.store, self.served),
+            self.served,
+            keys=self._audit.verifiers,
+            store=ground.store,
+            clock=ground.clock,
+            alerts=alerts,
+            holder=ground.replica_id,
+            every_ms=config.mirror_every_s * 1000,
+            retention_days=config.mirror_retention_days,
+            alert_ms=config.mirror_alert_min * 60_000,
         )
 
     def _door(
