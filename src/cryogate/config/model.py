@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cryogate.config.audit import Audit
 from cryogate.config.local import Local
 from cryogate.config.sections import (
     Alerts,
     Approvals,
-    Audit,
     Azure,
     Braket,
     Budgets,
