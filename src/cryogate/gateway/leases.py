@@ -83,6 +83,11 @@ class Leases:
             return old
         raise LeaseUnavailable(why)
 
+    def retry(self, scheme: str) -> None:
+        """Ask again at once: the secret for ``scheme`` has changed."""
+        for key in [key for key in self._barred if key[0].partition(":")[0] == scheme]:
+            del self._barred[key]
+
     def _fresh(self, key: Key) -> Lease | None:
         lease = self._held.get(key)
         if lease is None or lease.expires_ms - self._MARGIN_MS <= self._clock.now_ms():

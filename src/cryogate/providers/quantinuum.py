@@ -36,6 +36,7 @@ from cryogate.ports.provider import (
     RawResult,
     Submission,
     VendorLied,
+    VendorLimit,
     VendorState,
     VendorStatus,
 )
@@ -66,6 +67,8 @@ _FINAL: Final = frozenset({VendorState.DONE, VendorState.FAILED, VendorState.CAN
 _CHECKER: Final = re.compile(r"(H[0-9]-[0-9])(?:E|LE)?")
 _CHECKS, _CHECK_S = 300, 0.2
 _PAGES: Final = 20
+#: (2)
+_OWN_LIMIT: Final = VendorLimit(Control.MAX_COST, "job", _CURRENCY, by_gateway=True)
 
 
 class QuantinuumProvider(Provider):
@@ -106,7 +109,7 @@ class QuantinuumProvider(Provider):
                 name = info.device_name or ""
                 if not name or name.endswith("SC") or not set(info.gate_set) >= _GATES.keys():
                     continue
-                backend = f"{_SCHEME}:{name.lower()}"
+                backend = _named(name)
                 names[backend] = name
                 if kind.is_local:
                     unbilled.add(name)
@@ -138,6 +141,7 @@ class QuantinuumProvider(Provider):
             status="online" if state.partition(",")[0] == "online" else "offline",
             dialect=Dialect.PYTKET,
             native_gates=frozenset(_GATES.values()),
+            vendor_limits=(_OWN_LIMIT,),
         )
 
     async def _device(self, backend: str, lease: Lease) -> str:
@@ -264,6 +268,7 @@ class QuantinuumProvider(Provider):
             job_id=attributes.name,
             fingerprint=fingerprint if isinstance(fingerprint, str) else "",
             queue_position=told.queue_position,
+            backend=_named(attributes.definition.backend_config.device_name),
         )
         if state not in _FINAL:
             return status
@@ -332,6 +337,10 @@ class QuantinuumProvider(Provider):
             headers["content-type"] = "application/json"
             body = msgspec.json.encode(document)
         return await self._http.call(method, path, headers=headers, params=params, content=body)
+
+
+def _named(device: str) -> str:
+    return f"{_SCHEME}:{device.lower()}" if device else ""
 
 
 def _state(status: wire.Status) -> VendorState:

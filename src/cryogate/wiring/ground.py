@@ -21,7 +21,7 @@ from cryogate.ports.provider import Backend, Provider
 from cryogate.providers import PROVIDERS, Setup
 from cryogate.server.tls import ServerTls
 from cryogate.storage import open_notices, open_store
-from cryogate.wiring.vendor_limits import check_times
+from cryogate.wiring.vendor_limits import check_currencies, check_times
 
 
 class Ground:
@@ -53,6 +53,7 @@ class Ground:
                                 server.client_ca)  # fmt: skip
         self.book = open_book(config)
         check_times(config, self.book)
+        check_currencies(config, self.book)
         self.providers = open_providers(config, clock, self.book)
         self.registry = DeviceRegistry(
             self.providers, clock, stale_ms=config.providers.stale_s * 1000

@@ -117,6 +117,7 @@ class Vault:
         async def added(scheme: str, experiment_id: str) -> None:
             # the vendor can be asked for its devices now
             if scheme in ground.providers and not experiment_id:
+                self.device_leases.retry(scheme)
                 await ground.registry.refresh(scheme)
                 tell(d for d in ground.devices.values() if d.scheme == scheme)
 

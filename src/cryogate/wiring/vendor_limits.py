@@ -20,6 +20,9 @@ log = logging.getLogger("cryogate.limits")
 #: Adapters that send a longest time with each job, and the setting that it comes from.
 _TIMED: Final = {"ibm": "ibm.max_seconds"}
 
+#: Adapters that send a limit of cost with each job, in a unit of the vendor's own.
+_CREDITS: Final = {"quantinuum": "HQC"}
+
 
 def check_times(config: Config, book: DataPriceBook) -> None:
     """Return if the book reserves for the very time that adapters let a job run.
@@ -43,6 +46,24 @@ def check_times(config: Config, book: DataPriceBook) -> None:
                 raise ConfigError(
                     f"{setting} is {seconds}, but the price book ({book.version}) reserves for "
                     f"{entry.max_seconds} s on {name}: set both to the same number"
+                )
+
+
+def check_currencies(config: Config, book: DataPriceBook) -> None:
+    """Return if adapters whose limit of cost is in credits get their reservations in credits.
+
+    Raises:
+        ConfigError: a limit in dollars would be sent as one in credits; says what to change.
+    """
+    for scheme, currency in _CREDITS.items():
+        if scheme not in config.providers.enabled:
+            continue
+        for name, entry in sorted(book.entries.items()):
+            if name.startswith(f"{scheme}:") and entry.currency != currency:
+                raise ConfigError(
+                    f"the price book ({book.version}) prices {name} in {entry.currency}, but "
+                    f"{scheme} limits cost in {currency}: price it in {currency}, and enter what "
+                    f"one {currency} is in {entry.currency} as a conversion"
                 )
 
 

@@ -15,7 +15,7 @@ from cryogate.ports.clock import SystemClock
 from cryogate.ports.provider import Backend, Control, VendorLimit
 from cryogate.providers import PROVIDERS, Setup
 from cryogate.server.limit_views import described, limits_view
-from cryogate.wiring.vendor_limits import check_times, tell
+from cryogate.wiring.vendor_limits import check_currencies, check_times, tell
 
 TIME = {"model": "per_second_bound", "second": "1.60", "max_seconds": 60}
 
@@ -59,6 +59,14 @@ def test_a_price_that_is_not_by_time_bounds_nothing_and_is_refused() -> None:
         check_times(config(), book(flat))
     with pytest.raises(ConfigError, match="price book"):
         PROVIDERS["ibm"](Setup(config(), SystemClock()))
+
+
+def test_a_limit_in_credits_needs_a_price_in_credits() -> None:
+    check_currencies(config(60, "quantinuum"), default_price_book())
+    dollars = {"backend": "quantinuum:h2-1", "model": "per_task_and_shot", "task": "1", "shot": "0"}
+    with pytest.raises(ConfigError, match=r"quantinuum:h2-1 in USD.* conversion"):
+        check_currencies(config(60, "quantinuum"), book(dollars))
+    check_currencies(config(60, "ibm"), book(dollars))
 
 
 def test_operators_are_told_what_holds_and_who_set_it(caplog: pytest.LogCaptureFixture) -> None:
