@@ -15,26 +15,32 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from cryogate.audit.errors import NoteRefused, TimestampRefused
 from cryogate.audit.note import NoteVerifier
+from cryogate.audit.opening import in_clear, opens
 from cryogate.audit.provenance_check import ProvenanceFile, read_file, verify_provenance
 from cryogate.audit.receipts import JobReceipt, Receipt, parse_proof
 from cryogate.audit.timestamps import TsaTrust
 from cryogate.audit.trace import Story
 from cryogate.ports.audit import canonical
+from cryogate.ports.privacy import Opening
 
 MAX_PACK_BYTES = 64 << 20
 STAMPED_HEAD, STAMP = "timestamp.checkpoint", "timestamp.tsr"
 _MAX_FILES = 10_000
 _MAX_MEMBER = 1 << 20
 _EPOCH: Final = (2020, 1, 1, 0, 0, 0)
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Opening]).decode
 _README: Final = """\
 Evidence from the audit log {origin}, about {about}.
 
   entries/N.json         log entry N, byte for byte as it was hashed
   entries/N.tlog-proof   its proof (c2sp.org/tlog-proof@v1) up to a signed head
+  openings.json          what the entries commit to (sealed:…): field, value and salt of each
   provenance/JOB.json    the signed in-toto statement about a job's result (DSSE)
   timestamp.checkpoint   the signed head that all proofs lead to, where it was stamped, and
   timestamp.tsr          the RFC 3161 token about it
@@ -81,6 +87,7 @@ def pack(
         for receipt in story.receipts:
             add(f"entries/{receipt.seq:012}.json", receipt.entry.encode())
             add(f"entries/{receipt.seq:012}.tlog-proof", receipt.proof.encode())
+        add("openings.json", _encode(dict(sorted(story.openings.items()))))
         for job_id, content in sorted((provenance or {}).items()):
             add(f"provenance/{job_id}.json", content)
     return buffer.getvalue()
@@ -120,6 +127,7 @@ def _check(
     findings: list[str] = []
     entries: list[dict[str, object]] = []
     receipts: list[Receipt] = []
+    openings = _openings(archive, findings)
     for name in sorted(n for n in names if n.startswith("entries/") and n.endswith(".json")):
         try:
             text = _read(archive, name).decode()
@@ -132,7 +140,7 @@ def _check(
         except (NoteRefused, ValueError, KeyError, TypeError) as error:
             findings.append(f"{name}: {error}")
             continue
-        entries.append(entry)
+        entries.append(in_clear(entry, openings))
         receipts.append(Receipt(proof.index, str(entry.get("action")), text, proof_text))
     known = {f"entries/{r.seq:012}" for r in receipts}
     findings += [
@@ -145,7 +153,7 @@ def _check(
     statements = 0
     for name in sorted(n for n in names if n.startswith("provenance/")):
         found = read_file(_read(archive, name))
-        mine = _of_job(name, found, receipts)
+        mine = _of_job(name, found, receipts, openings)
         report = verify_provenance(mine, keys, trusted)
         findings += [f"{name}: {text}" for text in report.findings]
         statements += report.ok
@@ -166,7 +174,26 @@ def _stamped(archive: zipfile.ZipFile, receipts: Sequence[Receipt], tsa: TsaTrus
     return tsa.time(head, _read(archive, STAMP))
 
 
-def _of_job(name: str, found: ProvenanceFile, receipts: Sequence[Receipt]) -> ProvenanceFile:
+def _openings(archive: zipfile.ZipFile, findings: list[str]) -> dict[str, Opening]:
+    """The openings that open what they say, which needs no key."""
+    if "openings.json" not in archive.namelist():
+        return {}
+    try:
+        found = _decode(_read(archive, "openings.json"))
+    except (NoteRefused, msgspec.MsgspecError) as error:
+        findings.append(f"openings.json: {error}")
+        return {}
+    wrong = sorted(token for token, opening in found.items() if not opens(token, opening))
+    findings += [f"openings.json: {token[:64]} is no commitment to what is told" for token in wrong]
+    return {token: opening for token, opening in found.items() if token not in wrong}
+
+
+def _of_job(
+    name: str,
+    found: ProvenanceFile,
+    receipts: Sequence[Receipt],
+    openings: dict[str, Opening],
+) -> ProvenanceFile:
     """The statement with its job's own steps from the pack as its receipts."""
     if found.receipt is not None:
         return found
@@ -177,7 +204,7 @@ def _of_job(name: str, found: ProvenanceFile, receipts: Sequence[Receipt]) -> Pr
         if json.loads(r.entry).get("job_id") == job_id
         and (r.action.startswith("job.") or r.action == "provenance.signed")
     )
-    return ProvenanceFile(found.provenance, JobReceipt(job_id, "", steps, 0))
+    return ProvenanceFile(found.provenance, JobReceipt(job_id, "", steps, 0, openings))
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:

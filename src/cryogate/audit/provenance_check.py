@@ -6,7 +6,7 @@
 (4) One of the entries bears this statement's digest: the log knows it. Without that the statement
     is a signature alone, and the finding says so.
 (5) The entries tell of the same job, circuit, backend and shots, and their texts have the digests
-    that the statement names.
+    that the statement names. What they only commit to is told by openings, which are checked.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryogate.audit import dsse
 from cryogate.audit.errors import NoteRefused
 from cryogate.audit.note import NoteVerifier
+from cryogate.audit.opening import in_clear, opens
 from cryogate.audit.provenance import (
     PAYLOAD,
     PREDICATE,
@@ -103,7 +104,10 @@ def verify_provenance(
             findings.append(f"entry {receipt.seq}: {error}")
             continue
         sizes.add(head.size)
-        findings += [f"entry {proof.index}: {text}" for text in _differences(entry, predicate)]
+        told = _told(entry, found)
+        findings += [
+            f"entry {proof.index}: {text}" for text in _differences(entry, told, predicate)
+        ]
         if entry.get("action") == SIGNED:
             logged |= logged_digest(payload) in (entry.get("decision_reasons") or ())
     if not logged:
@@ -139,7 +143,15 @@ def _entry(text: str, index: int) -> dict[str, Any]:
     return entry
 
 
-def _differences(entry: dict[str, Any], predicate: dict[str, Any]) -> list[str]:
+def _told(entry: dict[str, Any], found: ProvenanceFile) -> dict[str, Any]:
+    """The entry with what the file opens of it; an opening that does not fit opens nothing."""
+    openings = {} if found.receipt is None else found.receipt.openings
+    return in_clear(entry, {token: each for token, each in openings.items() if opens(token, each)})
+
+
+def _differences(
+    entry: dict[str, Any], told: dict[str, Any], predicate: dict[str, Any]
+) -> list[str]:
     circuit, backend = predicate.get("circuit", {}), predicate.get("backend", {})
     agent = predicate.get("agent", {})
     said = {
@@ -150,9 +162,9 @@ def _differences(entry: dict[str, Any], predicate: dict[str, Any]) -> list[str]:
         "agent_id": agent.get("agent_id"),
     }
     wrong = [
-        f"{name} is {entry.get(name)!r}, the statement says {value!r}"
+        f"{name} is {told.get(name)!r}, the statement says {value!r}"
         for name, value in said.items()
-        if entry.get(name) != value
+        if told.get(name) != value
     ]
     if entry.get("action") != SIGNED:
         mine = {"action": entry.get("action"), "sha256": sha256(canonical(entry)).hexdigest()}

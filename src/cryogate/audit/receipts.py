@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -20,6 +22,7 @@ from cryogate.audit.leaf import entry_bytes
 from cryogate.audit.log import AuditLog
 from cryogate.audit.merkle import leaf_hash, verify_inclusion
 from cryogate.audit.note import MAX_NOTE_BYTES, NoteVerifier, decode_base64
+from cryogate.ports.privacy import EventReader, Opening
 from cryogate.ports.store import ReadStore, StoreUnavailable
 
 MAGIC = "c2sp.org/tlog-proof@v1"
@@ -99,21 +102,25 @@ class JobReceipt(msgspec.Struct, frozen=True):
     origin: str
     receipts: tuple[Receipt, ...]
     pending: int
+    #: What the entries commit to: of the circuit only, which whose job it is knows.
+    openings: dict[str, Opening] = {}
 
 
 class Receipts:
-    """Makes receipts from the log."""
+    """Makes receipts from the log; without ``reader`` what is sealed in them stays so."""
 
     def __init__(
         self,
         store: ReadStore,
         log: AuditLog,
         cosigned: Callable[[], bytes | None] | None = None,
+        reader: EventReader | None = None,
     ) -> None:
         """``cosigned`` gives the newest head with a quorum of witnesses, where there are any."""
         self._store = store
         self._log = log
         self._cosigned = cosigned or (lambda: None)
+        self._reader = reader
 
     async def of_job(
         self, job_id: str, wait_s: float = 0, *, cosigned_only: bool = False
@@ -156,7 +163,15 @@ class Receipts:
                 pending += 1
                 continue
             receipts.append(await self.of_entry(seq, str(row["body"]), action, head, size))
-        return JobReceipt(job_id, self._log.origin, tuple(receipts), pending)
+        openings = await self._openings([json.loads(each.entry) for each in receipts])
+        return JobReceipt(job_id, self._log.origin, tuple(receipts), pending, openings)
+
+    async def _openings(self, entries: list[dict[str, Any]]) -> dict[str, Opening]:
+        if self._reader is None:
+            return {}
+        names = ("action", "experiment_id", "job_id", "circuit_sha256")
+        about = [{name: entry.get(name) for name in names} for entry in entries]
+        return await self._reader.openings(about)
 
     async def of_entry(self, seq: int, body: str, action: str, head: bytes, size: int) -> Receipt:
         """The receipt of one entry under ``head``, checked before it is handed out.

@@ -21,6 +21,7 @@ from cryogate.audit.receipts import Receipt, Receipts
 from cryogate.audit.timestamps import first_over
 from cryogate.domain.errors import Malformed, NotFound
 from cryogate.domain.ids import JOB, is_minted, is_slug
+from cryogate.ports.privacy import EventReader, Opening
 from cryogate.ports.store import ReadStore, Row, SqlValue
 
 MAX_ENTRIES = 2000
@@ -38,6 +39,7 @@ class Story(msgspec.Struct, frozen=True):
     pending: int
     next: int | None = None
     timestamp: str | None = None
+    openings: dict[str, Opening] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,15 @@ class Tracer:
         store: ReadStore,
         log: AuditLog,
         cosigned: Callable[[], bytes | None] | None = None,
+        reader: EventReader | None = None,
     ) -> None:
-        """``cosigned`` gives the newest head with a quorum of witnesses, where there are any."""
+        """``cosigned`` gives the newest head with a quorum of witnesses, where there are any;
+        ``reader`` opens what is sealed, and without one it stays so.
+        """
         self._store = store
         self._log = log
         self._cosigned = cosigned or (lambda: None)
+        self._reader = reader
         self._receipts = Receipts(store, log)
 
     async def job(self, job_id: str) -> Story:
@@ -131,7 +137,10 @@ class Tracer:
             await self._receipts.of_entry(seq, str(row["body"]), str(row["action"]), head, size)
             for seq, row in sorted(found.rows.items())[:MAX_ENTRIES]
         ]
-        return Story(about, self._log.origin, tuple(receipts), found.pending, more, token)
+        openings: dict[str, Opening] = {}
+        if self._reader is not None:
+            openings = await self._reader.openings([json.loads(r.entry) for r in receipts])
+        return Story(about, self._log.origin, tuple(receipts), found.pending, more, token, openings)
 
     async def _head_over(self, covered: int) -> tuple[bytes, int, str | None]:
         """The head that says most about the first ``covered`` entries: one that others stamped,

@@ -21,12 +21,14 @@ def group() -> None:
 
 @click.option("--after", type=click.IntRange(0), help="Events after this seq.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-def events(settings: Settings, after: int | None, limit: int) -> None:
+@click.option("--sealed", is_flag=True, help="As they were hashed, with nothing opened.")
+def events(settings: Settings, after: int | None, limit: int, sealed: bool) -> None:
     """List events in the order of the log."""
     from cryogate.cli.connect import operator
 
     with operator(settings) as server:
-        page = server.call("GET", "audit", "events", query={"after": after, "limit": limit})
+        asked = {"after": after, "limit": limit, "clear": None if sealed else 1}
+        page = server.call("GET", "audit", "events", query=asked)
     items = [item for item in page.get("items", ()) if isinstance(item, dict)]
 
     def human() -> None:

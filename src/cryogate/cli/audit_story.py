@@ -29,7 +29,7 @@ def trace(settings: Settings, subject: str, after: int | None) -> None:
 
     with operator(settings) as server:
         story = server.call("GET", "audit", "trace", query={**_asked(subject), "after": after})
-    entries = [json.loads(receipt["entry"]) for receipt in story["receipts"]]
+    entries = _told(story)
 
     def human() -> None:
         table(_COLUMNS, [_row(entry) for entry in entries], none="nothing is signed yet")
@@ -127,6 +127,18 @@ def check(
     emit(settings, document, human)
     if not report.ok:
         click.get_current_context().exit(UNVERIFIED)
+
+
+def _told(story: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries with what they commit to, as far as it was told and is true."""
+    import msgspec
+
+    from cryogate.audit.opening import in_clear, opens
+    from cryogate.ports.privacy import Opening
+
+    told = msgspec.convert(story.get("openings") or {}, dict[str, Opening])
+    found = {token: opening for token, opening in told.items() if opens(token, opening)}
+    return [in_clear(json.loads(receipt["entry"]), found) for receipt in story["receipts"]]
 
 
 def _asked(subject: str) -> dict[str, str | int | None]:

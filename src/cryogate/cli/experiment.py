@@ -164,6 +164,25 @@ def revoke_(settings: Settings, name: str, reason: str) -> None:
     revoke(settings, "experiment", name, reason)
 
 
+@click.argument("name")
+@click.option("--reason", required=True, help="Why; kept, sealed, in the audit log.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def shred(settings: Settings, name: str, reason: str, yes: bool) -> None:
+    """Make all that is sealed for a closed experiment unreadable for ever.
+
+    Deletes its key, and with it what the log only commits to: circuits, owners, purposes, notes.
+    The programs and results that the gateway keeps go too. The log verifies as before. See
+    docs/privacy.md for what this does not reach.
+    """
+    from cryogate.cli.connect import operator
+
+    if not yes:
+        click.confirm(f"Shred {name}? There is no way back.", abort=True, err=True)
+    with operator(settings) as server:
+        found = server.call("POST", *BASE, "experiments", name, "shred", body={"reason": reason})
+    emit(settings, found, lambda: fields(list(found.items())))
+
+
 def _patch(settings: Settings, name: str, change: dict[str, Any]) -> None:
     from cryogate.cli.connect import operator
 
@@ -205,5 +224,6 @@ for _name, _body in (
     ("close", close),
     ("set", set_),
     ("revoke", revoke_),
+    ("shred", shred),
 ):
     command(group, _name, As.OPERATOR)(_body)

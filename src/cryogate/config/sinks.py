@@ -20,6 +20,7 @@ class SinkTable(Section, frozen=True, kw_only=True):
     name: SinkName
     url: Annotated[str, msgspec.Meta(min_length=8, max_length=1024)]
     format: Literal["json", "ocsf", "cef", "ecs"] = "json"
+    fields: Literal["sealed", "clear"] = "sealed"
     start: Literal["first", "now"] = "first"
     token_file: str = ""
     user: str = ""

@@ -16,6 +16,7 @@ from cryogate.domain.jobs import JobState
 from cryogate.gateway.overview import Overview
 from cryogate.governance.approval_desk import ApprovalDesk
 from cryogate.governance.experiments import ExperimentAdmin
+from cryogate.ports.privacy import EventReader
 from cryogate.server.endpoints import Endpoint, ForPeople, OperatorRole
 from cryogate.server.registry_routes import agent_view
 from cryogate.server.replies import one_of, query, time_cursor, whole_number
@@ -41,10 +42,12 @@ class ListPages:
         overview: Overview,
         desk: ApprovalDesk,
         log: AuditLog,
+        reader: EventReader,
     ) -> None:
         self._renderer, self._explain = renderer, explain
         self._registry, self._experiments = registry, experiments
-        self._overview, self._desk, self._log = overview, desk, log
+        self._overview, self._desk = overview, desk
+        self._log, self._reader = log, reader
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The same roles as on the API."""
@@ -111,7 +114,7 @@ class ListPages:
         before = min(size, whole_number(params, "before", size, 2**53))
         first = max(0, before - _PAGE)
         entries = await self._log.events(first - 1, before - first) if before > first else ()
-        items = [{"seq": entry.seq, **json.loads(entry.data)} for entry in reversed(entries)]
+        items = await self._reader.clear([json.loads(entry.data) for entry in reversed(entries)])
         return self._renderer.page(
             "events.html", person, here="events", items=items, next=first or None, size=size
         )

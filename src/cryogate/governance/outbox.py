@@ -35,6 +35,7 @@ from cryogate.governance.messages import (
 from cryogate.governance.rows import maybe_text, number, text
 from cryogate.ports.channels import ASKS, JOB_ENDS, URGENT, Channel, Message, NotSent
 from cryogate.ports.clock import Clock
+from cryogate.ports.privacy import EventReader
 from cryogate.ports.store import GuardFailed, ReadStore, Row, SqlValue, Statement, Store, UnitOfWork
 
 log = logging.getLogger("cryogate.outbox")
@@ -54,9 +55,16 @@ class Outbox:
     """Follows the log and delivers. ``console`` is the URL under which people decide."""
 
     def __init__(
-        self, store: Store, clock: Clock, channels: Sequence[Channel], console: str
+        self,
+        store: Store,
+        clock: Clock,
+        channels: Sequence[Channel],
+        console: str,
+        reader: EventReader | None = None,
     ) -> None:
+        """``reader`` opens what is sealed in events; without one people are told commitments."""
         self._store = store
+        self._reader = reader
         self._clock = clock
         self._channels: Mapping[str, Channel] = {c.name: c for c in channels}
         if len(self._channels) != len(channels):
@@ -105,16 +113,21 @@ class Outbox:
             past = number(rows[-1], "seq") + 1
         move: dict[str, SqlValue] = {"name": CURSOR, "position": past, "seen": first}
         statements = [Statement("cursor_move", move, guard=CURSOR)]
-        for row in rows:
-            statements += self._entries(json.loads(text(row, "body")))
+        events = [json.loads(text(row, "body")) for row in rows]
+        for event, clear in zip(events, await self._clear(events), strict=True):
+            statements += self._entries(event, clear)
         try:
             await self._commit(*statements)
         except GuardFailed:
             return False  # another replica has read this far
         return True
 
-    def _entries(self, event: Mapping[str, Any]) -> Sequence[Statement]:
-        kind, about, quiet_ms = _sorted(event)
+    async def _clear(self, events: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        return events if self._reader is None else await self._reader.clear(events)
+
+    def _entries(self, event: Mapping[str, Any], clear: Mapping[str, Any]) -> Sequence[Statement]:
+        """What is kept of an event until it is told is as sealed as the event."""
+        kind, about, quiet_ms = _sorted(clear)
         now_ms = self._clock.now_ms()
         entry: dict[str, SqlValue] = {
             "about": about,
@@ -206,8 +219,9 @@ class Outbox:
                 (), "", "", created_ms, attempt, urgent, _job_data(event),
             )  # fmt: skip
         if not kind.startswith("approval."):
+            [clear] = await self._clear([event])
             return Message(
-                message_id, kind, about, quoted(f"{kind} {about}".strip()), event_facts(event), "",
+                message_id, kind, about, quoted(f"{kind} {about}".strip()), event_facts(clear), "",
                 f"{self._console}/alerts", created_ms, attempt, urgent, {"event": kind},
             )  # fmt: skip
         stored = await self._store.fetch_one("approval_by_id", {"approval_id": about})

@@ -113,6 +113,13 @@ class Store(ReadStore):
                 caller must then treat the effect as not permitted.
         """
 
+    async def scrub(self) -> None:
+        """Make unreadable, in the files that this process writes, what committed units deleted.
+
+        Raises:
+            StoreUnavailable: it could not be done now; the deletion itself stands.
+        """
+
 
 class SchemaMismatch(CryogateError):
     """The database's schema is not one that this program may run on; says the way out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from cryogate.audit.tiles import Resource, TileServer, parse_tile_path
 from cryogate.audit.trace import Tracer
 from cryogate.domain.agents import Operator
 from cryogate.domain.errors import Malformed, NotFound, Unavailable
+from cryogate.ports.privacy import EventReader
 from cryogate.ports.store import ReadStore
 from cryogate.server.endpoints import Endpoint, ForOperators, OperatorRole, Public
 from cryogate.server.replies import query, reply, whole_number
@@ -32,13 +34,15 @@ class AuditRoutes:
         log: AuditLog,
         store: ReadStore,
         provenances: Provenances,
+        reader: EventReader,
         served: Callable[[], bytes | None] | None = None,
         cosigned: Callable[[], bytes | None] | None = None,
     ) -> None:
         """``served`` gives the head that is shown, ``cosigned`` the newest one with a quorum."""
         self._log = log
+        self._reader = reader
         self._served = served or log.checkpoint
-        self._tracer = Tracer(store, log, cosigned)
+        self._tracer = Tracer(store, log, cosigned, reader)
         self._provenances = provenances
         self._tiles = TileServer(store, log.checkpoint)
 
@@ -87,16 +91,21 @@ class AuditRoutes:
         return Response(found.content, media_type=found.content_type, headers=caching)
 
     async def events(self, request: Request, operator: Operator) -> Response:
-        """Events in the order of the log, behind ``?after=``."""
-        params = query(request, "after", "limit")
+        """Events in the order of the log, behind ``?after=``: as they were hashed, or with
+        ``?clear=1`` with what can be opened of them.
+        """
+        params = query(request, "after", "limit", "clear")
         limit = max(1, whole_number(params, "limit", 100, 1000))
         after = whole_number(params, "after", 0, _LARGEST) if "after" in params else -1
         # Who asks what just happened is not told that nothing did: what waits gets its place now.
         await self._log.sequence_now()
         entries = await self._log.events(after, limit)
+        items: list[Any] = [msgspec.Raw(entry.data) for entry in entries]
+        if whole_number(params, "clear", 0, 1):
+            items = await self._reader.clear([json.loads(entry.data) for entry in entries])
         return reply(
             {
-                "items": [msgspec.Raw(entry.data) for entry in entries],
+                "items": items,
                 "next": entries[-1].seq if len(entries) == limit else None,
             }
         )

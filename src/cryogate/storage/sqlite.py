@@ -7,6 +7,7 @@ acknowledged, and none that is not durable yet.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -107,6 +108,16 @@ class SqliteStore(Store):
         if self._closing or self._commits is None:
             raise StoreUnavailable("the store is not open")
         return await self._commits.commit(operations, len(work.statements))
+
+    async def scrub(self) -> None:
+        """See `Store.scrub`: the writer zeroes what it deletes, but the -wal has it still."""
+        if self._closing or self._commits is None:
+            raise StoreUnavailable("the store is not open")
+        await self._commits.drained()
+        try:
+            await asyncio.to_thread(sqlite_file.empty_wal, self._path, self._busy_timeout_s)
+        except sqlite3.Error as error:
+            raise sqlite_file.unavailable(self._path, error) from error
 
     def _disconnect(self, writer: sqlite3.Connection | None) -> None:
         self._close(self._reader)

@@ -126,6 +126,8 @@ def connect_writer(path: Path, timeout_s: float = 0) -> sqlite3.Connection:
         # FULL: COMMIT returns after the log is on the disk, which is what acknowledged means.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+        # What is deleted, a shredded key above all, is overwritten and not only let go of.
+        connection.execute("PRAGMA secure_delete = ON").fetchall()
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA cache_size = -16384")
@@ -134,6 +136,21 @@ def connect_writer(path: Path, timeout_s: float = 0) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def empty_wal(path: Path, timeout_s: float) -> None:
+    """Fold the -wal into the file and cut it to nothing.
+
+    Raises:
+        sqlite3.Error: somebody else reads or writes all the time.
+    """
+    connection = connect_writer(path, timeout_s)
+    try:
+        busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise sqlite3.OperationalError("the -wal is in use")
+    finally:
+        connection.close()
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

@@ -53,6 +53,7 @@ log = logging.getLogger("cryogate")
 _CERTIFICATES_S = 2.0
 _TLS_FILES_S = 30.0
 _KEYS_S = 1.0
+_SHREDS_S = 2.0
 _SOFT_LIMITS_S = 2.0
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -197,6 +198,7 @@ class Deployment:
         self._run(self.audit.run(), "audit log")
         for name, work in self.outside.tasks() if self.outside else ():
             self._run(work, name)
+        self._run(ground.store.follow(_SHREDS_S), "keys of experiments")
         revocations = self.identity.revocations
         revocations.subscribe(dispatcher.heed)
         self._run(ground.notices.listen(CHANNEL, revocations.heard), "notices")

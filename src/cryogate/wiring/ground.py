@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from cryogate.audit.opening import Opener
+from cryogate.audit.sealing import SealingStore
 from cryogate.config import Config, ConfigError
 from cryogate.config.sections import Outbound
 from cryogate.credentials import EnvelopeSealer, MasterKey
@@ -33,14 +35,16 @@ class Ground:
         self.config = config
         self.base_url = base_url
         self.clock = clock
-        self.store = open_store(config.store_url, clock)
+        self.sealer = EnvelopeSealer(*keys)
+        # Whoever writes an event writes it through here, so none can forget to seal it (L5).
+        self.store = SealingStore(open_store(config.store_url, clock), self.sealer, clock)
+        self.opener = Opener(self.store, self.store.keys)
         self.notices = open_notices(config.store_url)
         # This process's name in claims and among the replicas. SQLite admits one process, so a
         # restart may take its predecessor's claims back at once; on PostgreSQL another replica may
         # be alive under any name but a fresh one.
         single = config.store_url.startswith("sqlite:")
         self.replica_id = "single" if single else secrets.token_hex(8)
-        self.sealer = EnvelopeSealer(*keys)
         # Denies everything until `Deployment.open` has put a bundle in force.
         self.policy = ActivePolicy()
         self.denials = RecentDenials()

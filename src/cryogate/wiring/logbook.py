@@ -18,9 +18,11 @@ from cryogate.audit.keys import (
 from cryogate.audit.log import AuditLog
 from cryogate.audit.provenance import Provenances
 from cryogate.audit.receipts import Receipts
+from cryogate.audit.shredding import Shredder
 from cryogate.audit.vkeys import MAX_VKEYS_BYTES, parse_vkeys
 from cryogate.server.audit_routes import AuditRoutes
 from cryogate.server.endpoints import Endpoint
+from cryogate.server.privacy_routes import PrivacyRoutes
 from cryogate.server.proof_routes import ProofRoutes
 from cryogate.wiring.ground import Ground
 from cryogate.wiring.outside import Outside
@@ -61,11 +63,15 @@ def log_endpoints(
     ground: Ground, road: Road, audit: AuditLog, provenances: Provenances, outside: Outside
 ) -> tuple[Endpoint, ...]:
     """The log for auditors, and receipts and provenance for agents."""
-    receipts = Receipts(ground.store, audit, outside.cosigned)
+    receipts = Receipts(ground.store, audit, outside.cosigned, ground.opener)
     proofs = ProofRoutes(receipts, provenances, road.jobs.job)
     road.agent_routes.attach(proofs.attach)
-    auditing = AuditRoutes(audit, ground.store, provenances, outside.served, outside.cosigned)
-    return (*auditing.endpoints(), *proofs.endpoints())
+    heads = outside.served, outside.cosigned
+    return (
+        *AuditRoutes(audit, ground.store, provenances, ground.opener, *heads).endpoints(),
+        *proofs.endpoints(),
+        *PrivacyRoutes(Shredder(ground.store, ground.clock)).endpoints(),
+    )
 
 
 def tell_auditors(state: Path, audit: AuditLog, provenances: Provenances) -> None:

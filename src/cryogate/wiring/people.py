@@ -115,6 +115,7 @@ class People:
             experiments=ExperimentAdmin(ground.store, ground.clock),
             overview=Overview(ground.store),
             desk=governance.desk,
+            reader=self._ground.opener,
             log=log,
         )
         enrol = DevicePages(renderer=renderer, explain=explain, devices=devices, registry=registry)

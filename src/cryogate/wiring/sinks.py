@@ -11,6 +11,8 @@ from cryogate.config import ConfigError
 from cryogate.config.secret_files import read_secret
 from cryogate.config.sinks import SinkTable
 from cryogate.ports.alerts import Alerts
+from cryogate.ports.audit import canonical
+from cryogate.ports.privacy import EventReader
 from cryogate.ports.sinks import Entry, FieldValue
 from cryogate.ports.store import ReadStore
 from cryogate.sinks.feeder import Feeder, ReadEntries
@@ -30,8 +32,9 @@ def open_feeders(ground: Ground, alerts: Alerts) -> tuple[Feeder, ...]:
     tables = ground.config.sinks
     if len({table.name for table in tables}) != len(tables):
         raise ConfigError("sinks: two of them have one name")
-    read = reader(ground.store, ground.config.audit.origin)
-    return tuple(_feeder(ground, alerts, table, read) for table in tables)
+    sealed = reader(ground.store, ground.config.audit.origin)
+    reads = {"sealed": sealed, "clear": opened(sealed, ground.opener)}
+    return tuple(_feeder(ground, alerts, table, reads[table.fields]) for table in tables)
 
 
 def reader(store: ReadStore, origin: str) -> ReadEntries:
@@ -40,6 +43,22 @@ def reader(store: ReadStore, origin: str) -> ReadEntries:
     async def read(first: int, count: int) -> Sequence[Entry]:
         found = await read_entries(store, first, count)
         return [Entry(origin, entry.seq, entry.data, _fields(entry.data)) for entry in found]
+
+    return read
+
+
+def opened(sealed: ReadEntries, opener: EventReader) -> ReadEntries:
+    """Reads the same entries with what can be opened of them. Their bytes are then not those that
+    were hashed; the number leads to the entry that was.
+    """
+
+    async def read(first: int, count: int) -> Sequence[Entry]:
+        entries = await sealed(first, count)
+        clear = await opener.clear([entry.fields for entry in entries])
+        return [
+            entry._replace(data=canonical(fields), fields=fields)
+            for entry, fields in zip(entries, clear, strict=True)
+        ]
 
     return read
 

@@ -35,7 +35,7 @@ class Telling:
             channels.append(self.devices)
         store, clock = ground.store, ground.clock
         console = f"{ground.base_url}/console"
-        self.outbox = Outbox(store, clock, channels, console) if channels else None
+        self.outbox = Outbox(store, clock, channels, console, ground.opener) if channels else None
         prompts = Prompts(notify.remind_s * 1000, notify.escalate_s * 1000) if channels else None
         self.prompter = Prompter(store, clock, prompts)
 

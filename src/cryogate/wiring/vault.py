@@ -54,6 +54,7 @@ _REWRAP = {
     "signing_key": "signing_key_rewrap",
     "vendor_secret": "vendor_secret_rewrap",
     "proof_place": "proof_place_rewrap",
+    "scope_key": "scope_key_rewrap",
 }
 
 
@@ -246,7 +247,7 @@ async def _rewrap(store: Store, sealer: EnvelopeSealer) -> int:
         timestamp_ms=SystemClock().now_ms(),
         action="master_key.replaced",
         outcome=Outcome.SUCCESS,
-        decision_reasons=(f"{len(statements)} values",),
+        decision_reasons=(f"count {len(statements)}",),
     )
     await store.commit(UnitOfWork(tuple(statements), (event,)))
     return len(statements)

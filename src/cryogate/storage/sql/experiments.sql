@@ -15,6 +15,7 @@ WHERE experiment_id = :experiment_id
   AND closed = :old_closed AND closes_ms = :old_closes_ms AND allowed_agents = :old_allowed_agents
   AND allowed_backends = :old_allowed_backends AND release = :old_release
   AND min_count = :old_min_count AND top_k = :old_top_k
+  AND NOT EXISTS (SELECT 1 FROM scope_keys WHERE scope = :experiment_id AND shredded_ms IS NOT NULL)
 
 -- name: experiment_cut
 UPDATE experiments SET min_count = :min_count, top_k = :top_k WHERE experiment_id = :experiment_id

@@ -138,6 +138,9 @@ UNION ALL
 SELECT 'vendor_secret' AS place, scheme AS name, experiment_id AS part, sealed FROM vendor_secrets
 UNION ALL
 SELECT 'proof_place' AS place, '1' AS name, '' AS part, sealed FROM proof_place
+UNION ALL
+SELECT 'scope_key' AS place, scope AS name, '' AS part, sealed FROM scope_keys
+WHERE shredded_ms IS NULL
 
 -- name: signing_key_rewrap
 UPDATE signing_keys SET sealed = :sealed WHERE kid = :item AND :part = '' AND sealed = :was
@@ -148,3 +151,6 @@ WHERE scheme = :item AND experiment_id = :part AND sealed = :was
 
 -- name: proof_place_rewrap
 UPDATE proof_place SET sealed = :sealed WHERE :item = '1' AND :part = '' AND sealed = :was
+
+-- name: scope_key_rewrap
+UPDATE scope_keys SET sealed = :sealed WHERE scope = :item AND :part = '' AND sealed = :was
