@@ -267,9 +267,12 @@ class ExperimentAdmin:
             Forbidden: the actor is no operator.
             NotFound: no such experiment.
             Malformed: a value out of its range.
-            Conflict: others keep changing the same experiment.
+            Conflict: it was shredded, or others keep changing it.
         """
         require_operator(actor)
+        key = await self._store.fetch_one("scope_key", {"scope": experiment_id})
+        if key is not None and key["shredded_ms"] is not None:
+            raise Conflict("experiment_shredded", "the experiment was shredded: it stays as it is")
         for _ in range(_TRIES):
             old = (await self.show(experiment_id)).experiment
             before, after = _columns(old), _changed(old, change)
