@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, fields, note, say
+
+if TYPE_CHECKING:
+    from cryogate.audit.provenance_check import ProvenanceFile, ProvenanceReport
 
 _PATH = click.Path(path_type=Path)
 _KEY_FILE = "provenance.pem"
@@ -50,19 +53,9 @@ def verify(settings: Settings, file: Path, key_file: Path | None, vkeys: tuple[s
 
     Keys come from the options, else from the state directory; never from the file itself.
     """
-    from cryogate.audit.dsse import load_pem
-    from cryogate.audit.errors import NoteRefused
-    from cryogate.audit.provenance_check import MAX_FILE_BYTES, read_file, verify_provenance
-    from cryogate.cli.failure import UNVERIFIED, VerificationFailed
-    from cryogate.cli.local_log import VKEY_FILE, given_keys
+    from cryogate.cli.failure import UNVERIFIED
 
-    log_keys = given_keys(vkeys or (str(settings.state / VKEY_FILE),))
-    try:
-        key = load_pem(_read(key_file or settings.state / _KEY_FILE, _MAX_PEM_BYTES))
-        found = read_file(_read(file, MAX_FILE_BYTES + 1))
-    except NoteRefused as error:
-        raise VerificationFailed(str(error)) from None
-    report = verify_provenance(found, [key], log_keys)
+    _, report = _verified(settings, file, key_file, vkeys)
     document = {
         "ok": report.ok,
         "findings": list(report.findings),
@@ -72,6 +65,67 @@ def verify(settings: Settings, file: Path, key_file: Path | None, vkeys: tuple[s
     emit(settings, document, lambda: _human(report.ok, report.findings, report.predicate))
     if not report.ok:
         click.get_current_context().exit(UNVERIFIED)
+
+
+@click.argument("file", type=_PATH)
+@click.option("--ro-crate", "directory", type=_PATH, required=True, help="A new directory.")
+@click.option("--license", "license_url", default="", help="URL of the terms of use.")
+@click.option("--key", "key_file", type=_PATH, help="The server's provenance key (PEM).")
+@click.option("--vkey", "vkeys", multiple=True, metavar="KEY", help="The log's key, or its file.")
+def export(
+    settings: Settings,
+    file: Path,
+    directory: Path,
+    license_url: str,
+    key_file: Path | None,
+    vkeys: tuple[str, ...],
+) -> None:
+    """Write a provenance FILE as a research object (RO-Crate 1.2, Process Run Crate).
+
+    The file is verified first, as `provenance verify` does; one that does not verify is refused.
+    """
+    from cryogate.audit.provenance_check import MAX_FILE_BYTES
+    from cryogate.audit.ro_crate import METADATA, crate
+    from cryogate.cli.failure import VerificationFailed
+    from cryogate.domain.errors import Malformed
+
+    found, report = _verified(settings, file, key_file, vkeys)
+    if not report.ok or report.predicate is None:
+        raise VerificationFailed("; ".join(report.findings))
+    files = crate(found, report.predicate, _read(file, MAX_FILE_BYTES), license_url)
+    try:
+        directory.mkdir(mode=0o700, parents=True)
+        for name, content in files.items():
+            path = directory / name
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            with path.open("xb") as out:
+                out.write(content)
+    except OSError as error:
+        raise Malformed("not_exported", f"{directory}: {error.strerror}") from None
+
+    def human() -> None:
+        say(f"wrote {len(files)} files to {directory}")
+        say(f"next: show {directory / METADATA} to whatever reads RO-Crates")
+
+    emit(settings, {"directory": str(directory), "files": sorted(files)}, human)
+
+
+def _verified(
+    settings: Settings, file: Path, key_file: Path | None, vkeys: tuple[str, ...]
+) -> tuple[ProvenanceFile, ProvenanceReport]:
+    from cryogate.audit.dsse import load_pem
+    from cryogate.audit.errors import NoteRefused
+    from cryogate.audit.provenance_check import MAX_FILE_BYTES, read_file, verify_provenance
+    from cryogate.cli.failure import VerificationFailed
+    from cryogate.cli.local_log import VKEY_FILE, given_keys
+
+    log_keys = given_keys(vkeys or (str(settings.state / VKEY_FILE),))
+    try:
+        key = load_pem(_read(key_file or settings.state / _KEY_FILE, _MAX_PEM_BYTES))
+        found = read_file(_read(file, MAX_FILE_BYTES + 1))
+    except NoteRefused as error:
+        raise VerificationFailed(str(error)) from None
+    return found, verify_provenance(found, [key], log_keys)
 
 
 def _human(ok: bool, findings: tuple[str, ...], predicate: dict[str, Any] | None) -> None:
@@ -101,3 +155,4 @@ def _read(path: Path, limit: int) -> bytes:
 
 command(group, "fetch", As.AGENT)(fetch)
 command(group, "verify", As.NOBODY)(verify)
+command(group, "export", As.NOBODY)(export)

@@ -126,6 +126,7 @@ _OTHER_VARIABLES = frozenset(
         "CRYOGATE_OIDC_PROVIDER",
         "CRYOGATE_REQUIRE_REAL",
         "CRYOGATE_SDKS",
+        "CRYOGATE_ROCRATE",
         "CRYOGATE_POSTGRES",
     }
 )
