@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.live import ROOT
-from tests.support.vendors import VENDORS, Bench, bench_of
+from tests.support.vendors import OTHERS, VENDORS, Bench, bench_of
 
 from cryogate.domain.ids import is_backend
 from cryogate.domain.money import Money
@@ -26,7 +26,7 @@ REMOTE = sorted(set(PROVIDERS) - {"local"})
 _FINAL = (VendorState.DONE, VendorState.FAILED, VendorState.CANCELLED)
 
 
-@pytest.fixture(params=sorted(PROVIDERS))
+@pytest.fixture(params=[*sorted(PROVIDERS), *OTHERS])
 async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     async with bench_of(request.param) as made:
         yield made

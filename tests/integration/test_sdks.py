@@ -75,6 +75,7 @@ def test_microsofts_client_runs_and_cancels() -> None:
     assert found["result"] == {"histogram": {"0": pytest.approx(0.5), "3": pytest.approx(0.5)}}
     assert "quantinuum.qpu.h2-1" in found["targets"]
     assert found["stopped"] == "Cancelled"
+    assert (found["ro"], found["rows"]) == ([[0, 0], [1, 1]], 50)
 
 
 def test_quantinuums_client_logs_in_runs_and_cancels() -> None:

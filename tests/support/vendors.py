@@ -193,13 +193,22 @@ VENDORS: dict[str, Callable[[], Any]] = {
 }
 
 
+#: Other backends of adapters that speak several notations.
+OTHERS = ("azure/rigetti.qpu.cepheus-1-108q", "azure/quantinuum.qpu.h2-1")
+
+
 @asynccontextmanager
 async def bench_of(scheme: str) -> AsyncIterator[Bench]:
-    """The adapter of ``scheme``, made as the server makes it, with its vendor running."""
+    """The adapter of ``scheme``, made as the server makes it, with its vendor running.
+
+    ``scheme/device`` is one of `OTHERS`.
+    """
+    scheme, _, other = scheme.partition("/")
     with VENDORS[scheme]() as (config, _, about):
         provider = PROVIDERS[scheme](Setup(config, SystemClock(), BOOK))
         lease = lease_of(scheme, about["secret"])
-        bench = Bench(provider, lease, about["backend"], about.get("ran"), about.get("faults"),
+        backend = f"{scheme}:{other}" if other else about["backend"]
+        bench = Bench(provider, lease, backend, about.get("ran"), about.get("faults"),
                       about)  # fmt: skip
         devices = await provider.backends(lease if provider.lists_with_lease else None)
         bench.device = {device.name: device for device in devices}[bench.backend]

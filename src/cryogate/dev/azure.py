@@ -1,11 +1,12 @@
 """Azure Quantum's data plane, its blob storage and Entra on one port.
 
 `lies` are taken by the next answers: ``job``, ``circuit``, ``state``, ``storage``, ``sum``,
-``cost``.
+``cost``, ``row``, ``input``.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -16,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cryogate.circuits import CircuitError, Format, Program, load, parse_ionq
+from cryogate.circuits.quil import parse_quil
 from cryogate.dev.faults import Faults, FaultyApp
 from cryogate.dev.simulate import probabilities, sampled
 
@@ -28,7 +30,8 @@ PLACE: Final = (
 _TARGETS: Final = {
     "ionq": ["ionq.simulator", "ionq.qpu.aria-1", "ionq.qpu.forte-1"],
     "quantinuum": ["quantinuum.sim.h2-1sc", "quantinuum.sim.h2-1e", "quantinuum.qpu.h2-1"],
-    "pasqal": ["pasqal.sim.emu-tn"],
+    "rigetti": ["rigetti.sim.qvm", "rigetti.qpu.cepheus-1-108q"],
+    "pasqal": ["pasqal.sim.emu-tn", "pasqal.qpu.fresnel"],
 }
 
 
@@ -166,8 +169,7 @@ class AzureFake:
             return _error(409, "JobAlreadyExists")
         try:
             source = self.blobs[f"job-{job_id}/inputData"]
-            ionq = asked["providerId"] == "ionq"
-            program = parse_ionq(source) if ionq else await load(source, Format.OPENQASM2)
+            program = await _read(source, asked["inputDataFormat"])
         except (KeyError, CircuitError) as error:
             return _error(400, f"InvalidInput: {error}")
         self.jobs[job_id] = {
@@ -203,6 +205,13 @@ class AzureFake:
             share = 0.5 if self._take("sum") else 1.0
             chances = {str(s): c * share for s, c in probabilities(program).items()}
             output: Any = {"histogram": chances}
+        elif job["providerId"] == "rigetti":
+            rows = sampled(program, shots, 7).items()
+            output = {
+                "ro": [[int(bit) for bit in text[::-1]] for text, n in rows for _ in range(n)]
+            }
+            if self._take("row"):
+                output["ro"][0] = output["ro"][0][1:]
         else:
             output = {f"c{n}": [] for n in range(len(program.registers))}
             for text, count in sampled(program, shots, 7).items():
@@ -211,6 +220,8 @@ class AzureFake:
                     output[f"c{number}"] += [bits[start : start + size][::-1]] * count
                     start += size
         self.blobs[f"job-{job['id']}/outputData"] = bytes(JSONResponse(output).body)
+        if self._take("input"):
+            self.blobs[f"job-{job['id']}/inputData"] += b" "
 
     def _told(self, job: dict[str, Any]) -> dict[str, Any]:
         lie = self._take("job", "circuit", "state")
@@ -231,6 +242,28 @@ class AzureFake:
             return _error(409, "JobIsFinal")
         job["status"] = "Cancelled"
         return Response(status_code=204)
+
+
+async def _read(source: bytes, notation: str) -> Program:
+    """The program of an input, in the notations of the vendors that are here."""
+    if notation == "ionq.circuit.v1":
+        return parse_ionq(source)
+    if notation == "rigetti.quil.v1":
+        return parse_quil(_headed(source))
+    if notation != "honeywell.openqasm.v1":
+        raise CircuitError("unsupported", "another input format")
+    return await load(source, Format.OPENQASM2)
+
+
+def _headed(source: bytes) -> bytes:
+    """Quil of others, with the head that ours has."""
+    lines = [line.strip() for line in source.decode("ascii").splitlines() if line.strip()]
+    if lines and not lines[0].startswith("#"):
+        used = [int(n) for line in lines for n in re.findall(r" (\d+)(?= |$)", line)]
+        bits = re.search(r"DECLARE ro BIT\[(\d+)\]", lines[0])
+        head = f"# registers {bits[1] if bits else 0}"
+        lines = [f"# qubits {max(used, default=0) + 1}", head, *lines]
+    return "\n".join([*lines, ""]).encode()
 
 
 def _shown(job: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""Azure Quantum's data plane, for targets of IonQ and Quantinuum.
+"""Azure Quantum's data plane, for targets of IonQ, Quantinuum and Rigetti.
 
 (1) The client chooses the job's id: ours, hashed into a UUID. Putting the same id again is the same
     job, and `find` is a look at it. So a lost answer costs nothing.
 (2) Input and output lie in a blob container of the workspace's storage, one for each job, reached
     by SAS URLs that the service gives. Only https URLs of `azure.storage_suffix` are used: one
     elsewhere is a lie (S3). Who can write to that account could change the input between upload
-    and run; what ran is held against the result's shape alone.
+    and run: before a result is taken, the input that lies there must be what was sent (C5).
 (3) The vendor behind the target gets the text that another parser has confirmed, in the target's
     own notation. Error mitigation is off.
 (4) What a job cost is Azure's `costEstimate`; without one the price list's bound is charged.
@@ -13,18 +13,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from cryogate.circuits import Dialect, Program
-from cryogate.circuits.gates import NATIVE_NAMES, QELIB1, words
+from cryogate.circuits import Dialect, Program, emit
 from cryogate.config import ConfigError
 from cryogate.ports.credentials import Lease
 from cryogate.ports.provider import (
@@ -38,9 +38,10 @@ from cryogate.ports.provider import (
     VendorState,
     VendorStatus,
 )
+from cryogate.providers.azure_results import read_result
+from cryogate.providers.azure_targets import TARGETS, Notation, target_of
 from cryogate.providers.http import Answer, VendorHttp, before_the_job, unless_over
-from cryogate.providers.probabilities import counts_of
-from cryogate.providers.readouts import joined, needed, of_memory, of_states
+from cryogate.providers.readouts import needed
 from cryogate.providers.setup import Setup
 
 _SCHEME: Final = "azure"
@@ -56,36 +57,6 @@ _STATES: Final = {
 _FINAL: Final = frozenset({VendorState.DONE, VendorState.FAILED, VendorState.CANCELLED})
 
 
-@dataclass(frozen=True, slots=True)
-class _Notation:
-    """How a vendor's targets are spoken to."""
-
-    dialect: Dialect
-    input_format: str
-    output_format: str
-    gates: frozenset[str]
-    features: frozenset[str]
-
-
-_IONQ: Final = _Notation(
-    Dialect.IONQ_JSON, "ionq.circuit.v1", "ionq.quantum-results.v1",
-    frozenset(words("x y z h s sdg t tdg sx sxdg rx ry rz cx swap rxx ryy rzz")),
-    frozenset({"parameters"}),
-)  # fmt: skip
-_QUANTINUUM: Final = _Notation(
-    Dialect.OPENQASM2, "honeywell.openqasm.v1", "honeywell.quantum-results.v1",
-    frozenset(QELIB1) - NATIVE_NAMES - {"U", "CX", "u1", "u3", "cu1"},
-    frozenset({"parameters", "mid_circuit_measurement", "reset", "classical_control"}),
-)  # fmt: skip
-#: The service lists targets without their limits; these are the vendors' own. Others are not used.
-_TARGETS: Final[Mapping[str, tuple[_Notation, bool, int]]] = {
-    "ionq.simulator": (_IONQ, True, 29),
-    "ionq.qpu.aria-1": (_IONQ, False, 25),
-    "ionq.qpu.forte-1": (_IONQ, False, 36),
-    "quantinuum.sim.h2-1sc": (_QUANTINUUM, True, 56),
-    "quantinuum.sim.h2-1e": (_QUANTINUUM, True, 32),
-    "quantinuum.qpu.h2-1": (_QUANTINUUM, False, 56),
-}
 _MAX_SHOTS: Final = 10_000
 
 
@@ -160,21 +131,21 @@ class AzureProvider(Provider):
             self._backend(target)
             for vendor in page.value
             for target in vendor.targets
-            if target.id in _TARGETS
+            if target.id in TARGETS
         ]
 
     def _backend(self, target: _Target) -> Backend:
-        notation, simulator, qubits = _TARGETS[target.id]
+        found = TARGETS[target.id]
         return Backend(
             f"{_SCHEME}:{target.id}",
             _SCHEME,
-            simulator,
-            qubits,
+            found.simulator,
+            found.qubits,
             _MAX_SHOTS,
-            notation.gates,
-            notation.features,
+            found.notation.gates,
+            found.notation.features,
             status="online" if target.current_availability == "Available" else "offline",
-            dialect=notation.dialect,
+            dialect=found.notation.dialect,
             degraded=target.current_availability == "Degraded",
             wait_ms=target.average_queue_time * 1000,
         )
@@ -183,11 +154,9 @@ class AzureProvider(Provider):
         """(1) to (3): input, then the job."""
         vendor_id = _uuid(submission.job_id)
         target = submission.backend.partition(":")[2]
-        if target not in _TARGETS:
-            raise ProviderError("no such target", sent=False, retryable=False)
-        notation = _TARGETS[target][0]
+        notation = target_of(target).notation
         container = await self._container(vendor_id, lease)
-        await self._upload(container, _payload(submission, notation))
+        await self._upload(container, _payload(submission.text, notation))
         document = {
             "id": vendor_id,
             "name": submission.job_id,
@@ -198,7 +167,7 @@ class AzureProvider(Provider):
             "inputDataUri": _inside(container, "inputData"),
             "inputDataFormat": notation.input_format,
             "outputDataFormat": notation.output_format,
-            "inputParams": {"shots": submission.shots, "error-mitigation": {"debias": False}},
+            "inputParams": {"shots": submission.shots, **notation.params},
             "metadata": {
                 "cryogate_job": submission.job_id,
                 "cryogate_program": submission.program.fingerprint,
@@ -261,6 +230,7 @@ class AzureProvider(Provider):
             detail=job.error_data.code if job.error_data is not None else "",
             job_id=tags.get("cryogate_job", ""),
             fingerprint=tags.get("cryogate_program", ""),
+            backend=f"{_SCHEME}:{job.target}" if job.target else "",
         )
         if state is VendorState.DONE and cost is None:
             return replace(status, part_of_bound=(1, 1))
@@ -283,15 +253,23 @@ class AzureProvider(Provider):
         """Counts over the program's classical bits."""
         program = needed(program)
         job = await self._job(vendor_id, lease)
-        if job.target not in _TARGETS:
+        found = TARGETS.get(job.target)
+        if found is None:
             raise VendorLied("its job ran on another target")
-        asked = {"containerName": f"job-{vendor_id}", "blobName": "outputData"}
+        notation = found.notation
+        ran = await self._stored(vendor_id, "inputData", lease)
+        sent = await asyncio.to_thread(emit, program, notation.dialect)
+        if ran.body != _payload(sent, notation):
+            raise VendorLied("it ran another circuit")
+        answer = await self._stored(vendor_id, "outputData", lease)
+        shots = (job.metadata or {}).get("cryogate_shots", "")
+        return read_result(notation, answer, shots, program)
+
+    async def _stored(self, vendor_id: str, name: str, lease: Lease) -> Answer:
+        asked = {"containerName": f"job-{vendor_id}", "blobName": name}
         url = (await self._call("POST", "/storage/sasUri", lease, asked)).read(_Sas).sas_uri
         self._trusted(url)
-        answer = await self._blob("GET", url, None)
-        if _TARGETS[job.target][0] is _IONQ:
-            return _histogram(answer, job, program)
-        return _registers(answer, program)
+        return await self._blob("GET", url, None)
 
     async def cancel(self, vendor_id: str, lease: Lease) -> None:
         """Asks; a job that is over stays over."""
@@ -327,29 +305,9 @@ def _inside(container: str, name: str) -> str:
     return urlunsplit(parts._replace(path=f"{parts.path}/{name}"))
 
 
-def _payload(submission: Submission, notation: _Notation) -> bytes:
+def _payload(text: bytes, notation: Notation) -> bytes:
     if notation.dialect is not Dialect.IONQ_JSON:
-        return submission.text
-    document = json.loads(submission.text)
+        return text
+    document = json.loads(text)
     document.pop("registers", None)  # ours to apply, as with IonQ itself
     return msgspec.json.encode(document)
-
-
-def _histogram(answer: Answer, job: _Job, program: Program) -> RawResult:
-    class Output(msgspec.Struct):
-        histogram: dict[str, float]
-
-    told = (job.metadata or {}).get("cryogate_shots", "")
-    if not (told.isascii() and told.isdigit() and len(told) < 10):
-        raise VendorLied("it does not say how many shots it ran")
-    shots = int(told)
-    counts = counts_of(answer.read(Output).histogram, shots, program.qubits)
-    return of_states(counts, shots, program)
-
-
-def _registers(answer: Answer, program: Program) -> RawResult:
-    said = answer.read(dict[str, tuple[str, ...]])
-    names = [f"c{number}" for number in range(len(program.registers))]
-    if not set(names) <= said.keys() or len({len(said[name]) for name in names}) != 1:
-        raise VendorLied("its result lacks a register of the program")
-    return of_memory(joined([said[name] for name in names]))

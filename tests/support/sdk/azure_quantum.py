@@ -10,6 +10,7 @@ from typing import Any
 def run(url: str, key: str, place: str) -> dict[str, Any]:
     from azure.core.credentials import AzureKeyCredential
     from azure.quantum import Workspace
+    from azure.quantum.target.rigetti import Result, Rigetti
 
     words = place.split("/")
     # a workspace's key, since this client sends no bearer token without TLS
@@ -23,7 +24,13 @@ def run(url: str, key: str, place: str) -> dict[str, Any]:
     result = job.get_results(timeout_secs=60)
     second = workspace.get_targets("ionq.simulator").submit(circuit, name="stop", shots=100)
     workspace.cancel_job(second)
+    quil = Rigetti(workspace=workspace, name="rigetti.sim.qvm")
+    bell = "DECLARE ro BIT[2]\n\nH 0\nCNOT 0 1\n\nMEASURE 0 ro[0]\nMEASURE 1 ro[1]\n"
+    ran = quil.submit(bell, name="quil", shots=50)
+    ran.wait_until_completed(timeout_secs=60)
     return {
+        "ro": sorted({tuple(row) for row in Result(ran)["ro"]}),
+        "rows": len(Result(ran)["ro"]),
         "targets": [target.name for target in workspace.get_targets()],
         "result": result,
         "stopped": workspace.get_job(second.id).details.status,
