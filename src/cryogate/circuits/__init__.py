@@ -1,6 +1,7 @@
 """Circuits: hostile source in, one canonical program with facts and a fingerprint out."""
 
 from cryogate.circuits.batch import Batch, Execution, batch_of, load_sweep
+from cryogate.circuits.cirq import parse_cirq
 from cryogate.circuits.drawing import drawing, svg
 from cryogate.circuits.emission import emit, inexpressible
 from cryogate.circuits.errors import CircuitError, NeedsRichParser, WorkerFailed
@@ -42,6 +43,7 @@ __all__ = [
     "inspection",
     "load",
     "load_sweep",
+    "parse_cirq",
     "parse_flat",
     "parse_ionq",
     "parse_ionq_batch",

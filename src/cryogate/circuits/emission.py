@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from cryogate.circuits.cirq import check_cirq, emit_cirq
 from cryogate.circuits.conditions import prefix
 from cryogate.circuits.definitions import OPENQASM2_DEFINITIONS, OPENQASM3_DEFINITIONS
 from cryogate.circuits.errors import CircuitError
@@ -148,6 +149,7 @@ _CHECKS: dict[Dialect, Callable[[Program], None]] = {
     Dialect.IONQ_JSON: check_ionq,
     Dialect.PYTKET: check_pytket,
     Dialect.QUIL: check_quil,
+    Dialect.CIRQ: check_cirq,
     Dialect.QISKIT: _check_qiskit,
 }
 _EMITTERS: dict[Dialect, Callable[[Program], bytes]] = {
@@ -157,5 +159,6 @@ _EMITTERS: dict[Dialect, Callable[[Program], bytes]] = {
     Dialect.IONQ_JSON: emit_ionq,
     Dialect.PYTKET: emit_pytket,
     Dialect.QUIL: emit_quil,
+    Dialect.CIRQ: emit_cirq,
     Dialect.QISKIT: _emit_qiskit,
 }

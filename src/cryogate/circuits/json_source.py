@@ -12,7 +12,7 @@ _MAX_NESTING = 8
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
-def decode(source: bytes, limits: ParseLimits) -> Any:
+def decode(source: bytes, limits: ParseLimits, *, nesting: int = _MAX_NESTING) -> Any:
     """The value. Raises `CircuitError`, nothing else."""
     if len(source) > limits.max_bytes:
         raise CircuitError("too_large", f"the source is over {limits.max_bytes} bytes")
@@ -24,7 +24,7 @@ def decode(source: bytes, limits: ParseLimits) -> Any:
     for byte in source.translate(None, _NOT_BRACKETS):
         depth += 1 if byte in b"[{" else -1
         deepest = max(deepest, depth)
-    if deepest > _MAX_NESTING:
+    if deepest > nesting:
         raise CircuitError("too_large", "the JSON is nested too deeply")
     try:
         return json.loads(source, object_pairs_hook=_unique, parse_constant=_constant)

@@ -25,6 +25,7 @@ class Dialect(StrEnum):
     IONQ_JSON = "ionq.circuit.v1"
     PYTKET = "pytket"
     QUIL = "quil"
+    CIRQ = "cirq.google.api.v2"
     QISKIT = "qiskit"
 
 

@@ -2,9 +2,10 @@
 
 Asked before a dialect's text is first sent to hardware. The other parser is qiskit for OpenQASM 2
 (``include_path=()``, so that it opens no file) and for QPY, and the reference parser of OpenQASM 3
-for the two dialects of that language. For IonQ's JSON, pytket's and Quil there is no other parser
-here: a reader of ours, which shares the table of gates with the writer and nothing else, reads
-them. All of it happens in a guarded worker: a parser is not trusted with our own text either.
+for the two dialects of that language. For IonQ's JSON, pytket's, Google's and Quil there is no
+other parser here: a reader of ours, which shares the table of gates with the writer and nothing
+else, reads them. All of it happens in a guarded worker: a parser is not trusted with our own text
+either.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+from cryogate.circuits.cirq import parse_cirq
 from cryogate.circuits.definitions import OPENQASM2_DEFINITIONS
 from cryogate.circuits.emission import emit
 from cryogate.circuits.gates import CANONICAL
@@ -28,6 +29,7 @@ _OURS = {
     Dialect.IONQ_JSON: parse_ionq,
     Dialect.PYTKET: parse_pytket,
     Dialect.QUIL: parse_quil,
+    Dialect.CIRQ: parse_cirq,
 }
 
 
