@@ -11,17 +11,22 @@ import pytest
 from qiskit.quantum_info import Operator
 from tests.support.live import ROOT
 from tests.support.sdks import run
+from tests.support.vendors import GOOGLE_BELL
 from tests.unit.circuits.support import PYTKET_GATES, QUIL_GATES, random_program
+from tests.unit.circuits.test_cirq import random_program as cirq_program
 
 from cryogate.circuits import Dialect, emit, parse_pytket, same_circuit
 from cryogate.circuits.qiskit_bridge import to_qiskit
 from cryogate.dev.azure import PLACE, AzureFake
 from cryogate.dev.braket import BraketFake
+from cryogate.dev.google import PROJECT as GOOGLE_PROJECT
+from cryogate.dev.google import GoogleFake
 from cryogate.dev.ibm import CRN, IbmFake
 from cryogate.dev.ionq import IonqFake
 from cryogate.dev.nexus_door import EMAIL, PASSWORD, PROPERTIES
 from cryogate.dev.quantinuum import QuantinuumFake
 from cryogate.dev.serving import served
+from cryogate.dev.simulate import probabilities
 from cryogate.domain.secrets import Secret
 from cryogate.outbound.sigv4 import AwsKeys, sign
 
@@ -117,6 +122,29 @@ def test_rigettis_parser_reads_what_we_write() -> None:
         assert len(found["text"].splitlines()) == len(written)
         for line, theirs in zip(written, found["text"].splitlines(), strict=True):
             assert line.split("(")[0].split() == theirs.split("(")[0].split()
+
+
+def test_googles_client_runs_our_circuit_and_cirq_reads_what_we_mean() -> None:
+    fake = GoogleFake(polls=1)
+    text = emit(GOOGLE_BELL, Dialect.CIRQ).decode()
+    with served(fake.app) as url:
+        found = run("google_quantum.py", "run", url, fake.mint(), GOOGLE_PROJECT, feed=text)
+    assert found["processors"] == ["rainbow", "willow_pink"]
+    assert set(found["counts"]) == {"00", "11"}
+    assert sum(found["counts"].values()) == 200
+    assert (found["granted_s"], found["echoed"]) == (36_000, True)
+    # every gate that we write, as Cirq reads and simulates it
+    programs = [cirq_program(seed, 4) for seed in range(12)] + [GOOGLE_BELL]
+    texts = "[" + ",".join(emit(p, Dialect.CIRQ).decode() for p in programs) + "]"
+    for program, theirs in zip(programs, run("google_quantum.py", "read", feed=texts), strict=True):
+        ours: dict[str, float] = {}
+        measured = {op.clbits[0]: op.qubits[0] for op in program.operations()
+                    if op.name == "measure"}  # fmt: skip
+        bits = [measured[bit] for bit in sorted(measured, reverse=True)]
+        for state, chance in probabilities(program).items():
+            text = "".join(str(state >> qubit & 1) for qubit in bits)
+            ours[text] = ours.get(text, 0.0) + chance
+        assert {k: v for k, v in ours.items() if v > 1e-9} == pytest.approx(theirs, abs=1e-6)
 
 
 def test_signatures_are_those_of_botocore() -> None:

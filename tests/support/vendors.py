@@ -10,10 +10,13 @@ from typing import Any
 
 from cryogate.circuits import Dialect, Format, Program, emit, parse_flat
 from cryogate.config import Config
+from cryogate.config.google import Google
 from cryogate.config.sections import Azure, Braket, Ibm, Ionq, Quantinuum
 from cryogate.dev.aws import ACCOUNT
 from cryogate.dev.azure import PLACE, AzureFake
 from cryogate.dev.braket import BUCKET, BraketFake
+from cryogate.dev.google import PROJECT as GOOGLE_PROJECT
+from cryogate.dev.google import GoogleFake
 from cryogate.dev.ibm import CRN, IbmFake
 from cryogate.dev.ionq import IonqFake
 from cryogate.dev.nexus_door import PROJECT
@@ -58,6 +61,13 @@ TRAPPED_BELL = parse_flat(
 TRAPPED_ORDER = parse_flat(
     b'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\ncreg c[3];\nr(pi,0) q[1];\n'
     b"measure q[1] -> c[0];\nmeasure q[0] -> c[1];\n",
+    Format.OPENQASM2,
+)
+#: The same state, in Google's gates: an H is a turn about y after a flip of z.
+GOOGLE_BELL = parse_flat(
+    b'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[2];\ncreg c[2];\n'
+    b"rz(pi) q[0];\nry(pi/2) q[0];\nry(pi/2) q[1];\ncz q[0],q[1];\nry(-pi/2) q[1];\n"
+    b"measure q[0] -> c[0];\nmeasure q[1] -> c[1];\n",
     Format.OPENQASM2,
 )
 CANARY = "agent-token-canary"
@@ -183,12 +193,26 @@ def _quantinuum() -> Iterator[tuple[Config, Bench | None, dict[str, Any]]]:
         }  # fmt: skip
 
 
+@contextmanager
+def _google() -> Iterator[tuple[Config, Bench | None, dict[str, Any]]]:
+    fake = GoogleFake(polls=1)
+    with served(fake.app) as url:
+        config = Config(google=Google(project=GOOGLE_PROJECT, url=url, token_url=f"{url}/token"))
+        yield config, None, {
+            "secret": fake.mint().encode(), "backend": "google:willow_pink",
+            "faults": fake.faults, "ran": lambda job_id: len(fake.ran(job_id)), "fake": fake,
+            "bell": GOOGLE_BELL,
+            "submit_path": f"/v1alpha1/projects/{GOOGLE_PROJECT}/programs/job-fault/jobs",
+        }  # fmt: skip
+
+
 VENDORS: dict[str, Callable[[], Any]] = {
     "local": _local,
     "ionq": _ionq,
     "braket": _braket,
     "ibm": _ibm,
     "azure": _azure,
+    "google": _google,
     "quantinuum": _quantinuum,
 }
 

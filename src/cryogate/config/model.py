@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cryogate.config.audit import Audit
+from cryogate.config.google import Google
 from cryogate.config.local import Local
 from cryogate.config.sections import (
     Alerts,
@@ -63,6 +64,7 @@ class Config(Section, frozen=True, kw_only=True):
     braket: Braket = Braket()
     ibm: Ibm = Ibm()
     azure: Azure = Azure()
+    google: Google = Google()
     quantinuum: Quantinuum = Quantinuum()
     vault: Vault = Vault()
     revocations: Revocations = Revocations()

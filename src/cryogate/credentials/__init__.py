@@ -3,6 +3,7 @@
 from cryogate.credentials.aws_sts import AwsSts
 from cryogate.credentials.bearer_tokens import Entra, IbmIam, Nexus
 from cryogate.credentials.embedded import EnvelopeSealer, FileSealer
+from cryogate.credentials.google_tokens import GooglePlaces, GoogleTokens
 from cryogate.credentials.lease_desk import LeaseDesk
 from cryogate.credentials.local import EmbeddedLeases
 from cryogate.credentials.master_key import MasterKey, MasterKeyUnusable
@@ -17,6 +18,8 @@ __all__ = [
     "Entra",
     "EnvelopeSealer",
     "FileSealer",
+    "GooglePlaces",
+    "GoogleTokens",
     "IbmIam",
     "LeaseDesk",
     "MasterKey",

@@ -42,7 +42,7 @@ _UNTOLD_S: Final = 600
 _IBM_GRANT: Final = "urn:ibm:params:oauth:grant-type:apikey"
 _SCOPE: Final = "https://quantum.microsoft.com/.default"
 _METADATA: Final = "http://169.254.169.254/metadata/identity/oauth2/token"
-_Token = Annotated[str, msgspec.Meta(min_length=16, max_length=16_384, pattern=r"\A[!-~]+\Z")]
+Token = Annotated[str, msgspec.Meta(min_length=16, max_length=16_384, pattern=r"\A[!-~]+\Z")]
 _COOKIE: Final = r"\A[!#-+\--:<-\[\]-~]+\Z"
 _Guid = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-fA-F-]{36}\Z")]
 
@@ -84,7 +84,7 @@ class _Claims(msgspec.Struct):
 
 
 class _Answer(msgspec.Struct):
-    access_token: _Token
+    access_token: Token
     # the metadata service writes the number as a text
     expires_in: int | str
 
@@ -92,7 +92,7 @@ class _Answer(msgspec.Struct):
         return "_Answer(…)"
 
 
-class _Tokens(LeaseSource):
+class TokenSource(LeaseSource):
     """What both have in common: one bounded request, and (3)."""
 
     def __init__(self, secrets: RootSecrets, clock: Clock, ca_file: str) -> None:
@@ -127,11 +127,15 @@ class _Tokens(LeaseSource):
         return found.access_token, self._clock.now_ms() + min(life_ms, _LONGEST_MS)
 
     async def _call(
-        self, method: str, url: str, form: Mapping[str, str] | None, headers: Mapping[str, str]
+        self,
+        method: str,
+        url: str,
+        form: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
     ) -> tuple[bytes, Sequence[str]]:
         """(1): the answer's body, and the cookies it sets."""
         sent = {"accept": "application/json", "accept-encoding": "identity", **headers}
-        body = None
         if form is not None:
             sent["content-type"] = "application/x-www-form-urlencoded"
             body = urlencode(form).encode()
@@ -153,7 +157,7 @@ class _Tokens(LeaseSource):
         await self._http.aclose()
 
 
-class IbmIam(_Tokens):
+class IbmIam(TokenSource):
     """Trades an API key for an access token; the lease holds token and instance."""
 
     def __init__(self, *, secrets: RootSecrets, clock: Clock, url: str, ca_file: str = "") -> None:
@@ -166,10 +170,10 @@ class IbmIam(_Tokens):
         form = {"grant_type": _IBM_GRANT, "apikey": root.api_key}
         token, until_ms = await self._ask("POST", self._url, form)
         held = msgspec.json.encode({"token": token, "crn": root.crn})
-        return Minted(Secret(held), until_ms, _handle(token))
+        return Minted(Secret(held), until_ms, handle_of(token))
 
 
-class Entra(_Tokens):
+class Entra(TokenSource):
     """Client credentials, or the machine's managed identity; the lease holds the token."""
 
     def __init__(
@@ -198,10 +202,10 @@ class Entra(_Tokens):
             }
             url = f"{self._url}/{root.tenant}/oauth2/v2.0/token"
             token, until_ms = await self._ask("POST", url, form)
-        return Minted(Secret(token.encode()), until_ms, _handle(token))
+        return Minted(Secret(token.encode()), until_ms, handle_of(token))
 
 
-class Nexus(_Tokens):
+class Nexus(TokenSource):
     """Trades a refresh token for an access token; the lease holds it, and the project."""
 
     def __init__(self, *, secrets: RootSecrets, clock: Clock, url: str, ca_file: str = "") -> None:
@@ -226,7 +230,7 @@ class Nexus(_Tokens):
             raise LeaseUnavailable("the identity service gave a token that has ended")
         held = {"token": token, "project": root.project, "user_group": root.user_group}
         until_ms = min(until_ms, now_ms + _LONGEST_MS)
-        return Minted(Secret(msgspec.json.encode(held)), until_ms, _handle(token))
+        return Minted(Secret(msgspec.json.encode(held)), until_ms, handle_of(token))
 
 
 def _nexus_token(cookies: Sequence[str]) -> tuple[str, int | None]:
@@ -253,5 +257,6 @@ def _expiry_ms(token: str) -> int | None:
         return None
 
 
-def _handle(token: str) -> str:
+def handle_of(token: str) -> str:
+    """What a token is called where it must not be shown."""
     return hashlib.sha256(token.encode()).hexdigest()[:16]

@@ -7,6 +7,7 @@ from typing import Final
 from cryogate.ports.provider import Provider
 from cryogate.providers.azure import AzureProvider
 from cryogate.providers.braket import BraketProvider
+from cryogate.providers.google import GoogleProvider
 from cryogate.providers.ibm import IbmProvider
 from cryogate.providers.ionq import IonqProvider
 from cryogate.providers.local import LocalProvider
@@ -17,6 +18,7 @@ __all__ = [
     "PROVIDERS",
     "AzureProvider",
     "BraketProvider",
+    "GoogleProvider",
     "IbmProvider",
     "IonqProvider",
     "LocalProvider",
@@ -31,6 +33,7 @@ PROVIDERS: Final[Mapping[str, Callable[[Setup], Provider]]] = MappingProxyType(
         "braket": BraketProvider.of,
         "ibm": IbmProvider.of,
         "azure": AzureProvider.of,
+        "google": GoogleProvider.of,
         "quantinuum": QuantinuumProvider.of,
     }
 )

@@ -13,6 +13,8 @@ from cryogate.credentials import (
     EmbeddedLeases,
     Entra,
     EnvelopeSealer,
+    GooglePlaces,
+    GoogleTokens,
     IbmIam,
     LeaseDesk,
     MasterKey,
@@ -92,6 +94,8 @@ class Vault:
                 managed_identity=azure.managed_identity,
                 ca_file=ground.config.providers.ca_file,
             )
+        if "google" in ground.providers:
+            sources["google"] = _google(ground, kept)
         if "quantinuum" in ground.providers:
             sources["quantinuum"] = Nexus(
                 secrets=kept,
@@ -173,6 +177,27 @@ def _sts(ground: Ground, secrets: RootSecrets, provider: BraketProvider) -> AwsS
         url=checked_url(url, "braket.sts_url"),
         region=config.region,
         policy=policy,
+        ca_file=ground.config.providers.ca_file,
+    )
+
+
+def _google(ground: Ground, secrets: RootSecrets) -> GoogleTokens:
+    config = ground.config.google
+    workload = config.credentials == "workload"
+    if workload and not (config.audience and config.token_file):
+        raise ConfigError("google.credentials = 'workload' needs audience and token_file")
+    places = GooglePlaces(
+        token_url=checked_url(config.token_url, "google.token_url"),
+        sts_url=checked_url(config.sts_url, "google.sts_url"),
+        iam_url=checked_url(config.iam_url, "google.iam_url"),
+        service_account=config.service_account,
+        audience=config.audience if workload else "",
+        token_file=config.token_file,
+    )
+    return GoogleTokens(
+        secrets=secrets,
+        clock=ground.clock,
+        places=places,
         ca_file=ground.config.providers.ca_file,
     )
 
