@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp
 
+from cryogate.dev import google
 from cryogate.dev.aws import ACCOUNT
 from cryogate.dev.azure import CLIENT, PLACE, TENANT, AzureFake
 from cryogate.dev.braket import BUCKET, BraketFake
@@ -36,6 +37,7 @@ def vendors(port: int, polls: int) -> list[Vendor]:
     ibm, api = IbmFake(polls=polls), f"http://127.0.0.1:{port + 2}"
     azure, place = AzureFake(polls=polls), f"http://127.0.0.1:{port + 3}"
     nexus, door = QuantinuumFake(polls=polls), f"http://127.0.0.1:{port + 4}"
+    engine, cloud = google.GoogleFake(polls=polls), f"http://127.0.0.1:{port + 5}"
     login = {"refresh_token": nexus.door.refresh_token, "project": PROJECT}
     app = {"tenant": TENANT, "client_id": CLIENT, "client_secret": azure.secret}
     root = braket.accounts.root
@@ -52,6 +54,9 @@ def vendors(port: int, polls: int) -> list[Vendor]:
                f'url = "{api}/api/v1"\niam_url = "{api}"', ibm.app),
         Vendor("azure", port + 3, place, json.dumps(app), _workspace(place), azure.app),
         Vendor("quantinuum", port + 4, door, json.dumps(login), f'url = "{door}"', nexus.app),
+        Vendor("google", port + 5, cloud, json.dumps(engine.key_file()),
+               f'project = "{google.PROJECT}"\nurl = "{cloud}"\ntoken_url = "{cloud}/token"',
+               engine.app),
     ]  # fmt: skip
 
 

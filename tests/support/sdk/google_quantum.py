@@ -124,5 +124,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "read":
         done = [read(document) for document in fed]
     else:
-        done = run(*sys.argv[2:], fed)
+        done = run(sys.argv[2], sys.argv[3], sys.argv[4], fed)
     print(json.dumps(done))  # noqa: T201
