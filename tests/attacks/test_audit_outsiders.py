@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import re
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from tests.support.goverify_build import build
 from cryogate.audit.checkpoint import Checkpoint, sign_checkpoint
 from cryogate.audit.export import export_log
 from cryogate.audit.merkle import leaf_hash, root_of
+from cryogate.audit.note import Note, NoteSignature, parse_note
 from cryogate.audit.tiles import decode_bundle, encode_bundle
 from cryogate.ports.store import UnitOfWork
 
@@ -128,7 +130,7 @@ def bundle_gone(desk: Path) -> None:
     (desk / "log-export/tile/entries/001").unlink()
 
 
-def truncate(desk: Path) -> None:
+def roll_back(desk: Path) -> None:
     """Cut back to an older head of its own: found with the kept head only."""
     path, found = entries(desk, "000")
     leaves = [leaf_hash(entry) for entry in found]
@@ -141,6 +143,56 @@ def truncate(desk: Path) -> None:
     (folder / "tile/1/000.p/1").write_bytes(root_of(leaves))
     head = Checkpoint(ORIGIN, 256, root_of(leaves))
     (folder / "checkpoint").write_bytes(sign_checkpoint(head, signer()))
+
+
+def flip_tile(desk: Path) -> None:
+    """A published hash: tools that read entries alone need not notice, the root decides."""
+    path = desk / "log-export/tile/0/000"
+    content = bytearray(path.read_bytes())
+    content[40] ^= 1
+    path.write_bytes(content)
+
+
+def flip_root(desk: Path) -> None:
+    path = desk / "log-export/checkpoint"
+    lines = path.read_text("utf-8").split("\n")
+    root = bytearray(base64.b64decode(lines[2]))
+    root[0] ^= 1
+    lines[2] = base64.b64encode(root).decode()
+    path.write_text("\n".join(lines), "utf-8")
+
+
+def forge_signature(desk: Path) -> None:
+    """The right name and key id, and a signature that nobody made."""
+    path = desk / "log-export/checkpoint"
+    note = parse_note(path.read_bytes())
+    (line,) = note.signatures
+    forged = Note(note.text, (NoteSignature(line.name, line.key_id, bytes(64)),))
+    path.write_bytes(forged.encode())
+
+
+def forge_entry(desk: Path) -> None:
+    """An entry more, and a head that counts it, with the signature of the head before."""
+    folder, leaves = desk / "log-export", list[bytes]()
+    for name in ("000", "001"):
+        leaves += [leaf_hash(entry) for entry in entries(desk, name)[1]]
+    path, found = entries(desk, "002.p/88")
+    leaves += [leaf_hash(entry) for entry in found]
+    found.append(found[-1].replace(b'"seq":599', b'"seq":600'))
+    wider = path.with_name("89")
+    wider.write_bytes(encode_bundle(found))
+    head = parse_note((folder / "checkpoint").read_bytes())
+    root = root_of([*leaves, leaf_hash(found[-1])])
+    text = Checkpoint(ORIGIN, SIZE + 1, root).text()
+    (folder / "checkpoint").write_bytes(Note(text, head.signatures).encode())
+
+
+def another_log(desk: Path) -> None:
+    """A log of another name, properly signed in that name by the same key."""
+    path = desk / "log-export/checkpoint"
+    lines = path.read_text("utf-8").split("\n")
+    head = Checkpoint("cryogate.test/lag", int(lines[1]), base64.b64decode(lines[2]))
+    path.write_bytes(sign_checkpoint(head, signer(1, "cryogate.test/lag")))
 
 
 def forge_size(desk: Path) -> None:
@@ -164,8 +216,16 @@ def fork(desk: Path) -> None:
     shutil.copytree(desk / "forked", desk / "log-export")
 
 
-ALWAYS = [flip, swap, remove, replay, bundle_gone, forge_size, sign_anew]
-ONLY_WITH_A_KEPT_HEAD = [truncate, fork]
+#: The five kinds of attack that every verifier must find, and what each is tried by.
+FIVE = {
+    "flip": [flip, flip_root, swap, replay],
+    "forgery": [forge_size, forge_signature, forge_entry, sign_anew, another_log],
+    "truncation": [remove, bundle_gone],
+    "fork": [fork],
+    "rollback": [roll_back],
+}
+ONLY_WITH_A_KEPT_HEAD = [*FIVE["fork"], *FIVE["rollback"]]
+ALWAYS = [each for kind in ("flip", "forgery", "truncation") for each in FIVE[kind]]
 
 
 @pytest.mark.attack("L1")
@@ -191,3 +251,28 @@ def test_who_kept_a_head_finds_a_fork_and_a_rollback(
     code, said = run(desk, goverify, command)
     assert code == 1, said
     assert "WRONG" in said
+
+
+def test_all_five_kinds_are_tried_on_both_tools() -> None:
+    assert set(FIVE) == {"flip", "forgery", "fork", "rollback", "truncation"}
+    assert all(FIVE.values())
+    with_head = {command.split()[0] for command in WHOLE if "kept-head" in command}
+    assert with_head == {"goverify", "python"}, "a fork and a rollback need a kept head"
+
+
+@pytest.mark.attack("L1")
+def test_a_flipped_hash_tile_is_found_by_who_reads_tiles(desk: Path, goverify: Path) -> None:
+    flip_tile(desk)
+    found = {c.split()[0]: run(desk, goverify, c)[0] for c in WHOLE}
+    assert found == {"goverify": 1, "python": 0}, "pymerkle computes every hash from the entries"
+
+
+def test_the_verifier_is_built_by_a_go_that_is_new_enough(goverify: Path) -> None:
+    """Older releases of Go's note and tile code accepted forged entries (CVE-2026-56865)."""
+    go = os.environ.get("CRYOGATE_GO")
+    if go is None:
+        pytest.skip("CI says which Go it is (.ci/go)")
+    said = subprocess.run([go, "version", goverify], capture_output=True, text=True, check=True)
+    version = re.search(r"go(\d+)\.(\d+)\.(\d+)", said.stdout.rsplit(":", 1)[1])
+    assert version is not None
+    assert tuple(int(part) for part in version.groups()) >= (1, 27, 3)

@@ -19,14 +19,15 @@ def absent(reason: str) -> None:
 
 
 def build(folder: Path) -> Path:
-    """The program, in ``folder``."""
-    go = shutil.which("go")
+    """The program, in ``folder``; built by ``CRYOGATE_GO``, else by the Go that is installed."""
+    go = os.environ.get("CRYOGATE_GO") or shutil.which("go")
     if go is None:
         absent("Go is not installed")
     binary = folder / "goverify"
     built = subprocess.run(
         [go or "go", "build", "-mod=readonly", "-o", binary, "."],
-        cwd=SOURCE, capture_output=True, text=True, check=False, timeout=300,
+        cwd=SOURCE, env={**os.environ, "GOTOOLCHAIN": "local"}, timeout=300,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     if built.returncode:
         absent(f"goverify cannot be built: {built.stderr[-300:]}")
