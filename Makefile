@@ -31,7 +31,8 @@ check: $(STAMP) ## format, lint, types, import contracts, docs
 	$(BIN)/python -m pytest -q tests/house
 
 bench: $(STAMP) ## one script per hot path, each beside its baseline
-	for script in token submit poll introspect revocation circuits policy anomaly reservations; do \
+	for script in token submit poll introspect revocation circuits policy anomaly reservations \
+	  gateway in_flight audit_share; do \
 	  echo "== bench/$$script.py"; $(BIN)/python -m bench.$$script || exit 1; done
 
 format: $(STAMP) ## rewrite the sources in house style

@@ -71,8 +71,14 @@ class Server:
 
 
 @contextmanager
-def server() -> Iterator[Server]:
-    """``cryogate up`` on SQLite FULL with wide limits, so that the path is measured, not them."""
+def server(
+    prepare: Callable[[Path], Sequence[str]] = lambda state: (),
+    module: Sequence[str] = ("-m", "cryogate.cli.main"),
+) -> Iterator[Server]:
+    """``cryogate up`` on SQLite FULL with wide limits, so that the path is measured, not them.
+
+    ``prepare`` may change the state directory before policy is signed, and gives more options.
+    """
     with tempfile.TemporaryDirectory(prefix="cryogate-bench-") as room:
         state = Path(room) / "state"
         state.mkdir(mode=0o700)
@@ -88,9 +94,10 @@ def server() -> Iterator[Server]:
         told = json.loads(tests.read_text())
         name = "a job within every limit"
         tests.write_text(json.dumps({"start": told["start"], "cases": {name: told["cases"][name]}}))
+        options = prepare(state)
         sign_directory(state / "policy", open_signer(state))
         env = {k: v for k, v in os.environ.items() if not k.startswith("CRYOGATE_")}
-        command = [sys.executable, "-m", "cryogate.cli.main", "up", "--port", "0"]
+        command = [sys.executable, *module, "up", "--port", "0", *options]
         process = subprocess.Popen(
             command,
             env={**env, "CRYOGATE_STATE_DIR": str(state), **UNLIMITED},
@@ -152,7 +159,7 @@ def wait_for(port: int) -> None:
     raise RuntimeError("nothing listens")
 
 
-def enrol(target: Server) -> Identity:
+def enrol(target: Server, backend: str = BACKEND) -> Identity:
     """An agent in an experiment that allows everything the benchmark does."""
     identity = Identity.generate(AGENT)
     held = read_credential(target.state / "operator.jwk")
@@ -165,7 +172,7 @@ def enrol(target: Server) -> Identity:
             "experiment_id": EXPERIMENT, "purpose": "benchmark", "classification": "poc",
             "owner": "bench@example.org", "cost_center": "none",
             "closes_at": "2099-01-01T00:00:00.000Z", "allowed_agents": [AGENT],
-            "allowed_backends": [BACKEND], "release": "aggregates", "budget_cents": WIDE,
+            "allowed_backends": [backend], "release": "aggregates", "budget_cents": WIDE,
             "currency": "USD", "budget_shots": WIDE})  # fmt: skip
     return identity
 

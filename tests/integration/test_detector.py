@@ -77,7 +77,7 @@ async def watched(tmp_path: Path, dsn: str | None = None) -> AsyncIterator[Watch
         log = AuditLog(w.store, w.clock, signer(), FileHeadStore(tmp_path / "heads"), ORIGIN)
         await log.start()
         made = Watched(w, log)
-        await made.detector.begin()
+        await made.detector.place.begin()
         yield made
         await log.close()
 
@@ -205,7 +205,7 @@ async def test_history_before_the_first_start_is_not_judged(tmp_path: Path) -> N
         t = Watched(w, log)
         await t.record(*(t.refusal() for _ in range(DENIALS)))
         await log.sequence_now()
-        await t.detector.begin()
+        await t.detector.place.begin()
         await t.settle()
         assert await t.alerts() == []
         await log.close()

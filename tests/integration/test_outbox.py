@@ -80,7 +80,7 @@ async def told(tmp_path: Path, *channels: Heard, dsn: str | None = None) -> Asyn
         await log.start()
         made = Told(w, log, *channels)
         await made.settle()
-        await made.box.begin()
+        await made.box.place.begin()
         yield made
         await log.close()
 
@@ -116,7 +116,7 @@ async def test_history_before_the_first_start_is_not_told(tmp_path: Path) -> Non
         await w.park(hold_of("j1"))
         await log.sequence_now()
         t = Told(w, log, hook)
-        await t.box.begin()
+        await t.box.place.begin()
         await w.park(hold_of("j2"))
         await t.settle()
         assert len(hook.messages) == 1

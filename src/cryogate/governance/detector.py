@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +20,7 @@ import msgspec
 from cryogate.domain.errors import Unavailable
 from cryogate.domain.events import Event, Outcome
 from cryogate.domain.ids import is_slug, new_id
+from cryogate.governance.following import Place, Span, follow
 from cryogate.governance.profiles import Finding, Profile, instant_ms
 from cryogate.governance.rows import number, text
 from cryogate.ports.clock import Clock
@@ -48,28 +48,13 @@ class Detector:
         self._clock = clock
         self._actions = dict(actions)
         self._held = held
-        self._place = -1
+        self.place = Place(store, CURSOR, _SPAN)
+        self._read = -1
         self._profiles: dict[str, Profile] = {}
 
     async def run(self, interval_s: float = 0.5) -> None:
         """Follow until cancelled."""
-        begun = False
-        while True:
-            try:
-                if not begun:
-                    await self.begin()
-                    begun = True
-                while await self.follow_once():
-                    pass
-            except Unavailable:
-                log.warning("the detector cannot read or write", exc_info=True)
-                self._forget()
-            await asyncio.sleep(interval_s)
-
-    async def begin(self) -> None:
-        """Take a place in the log, if this deployment has none yet."""
-        begin = Statement("cursor_begin", {"name": CURSOR}, rows=None)
-        await self._store.commit(UnitOfWork((begin,)))
+        await follow(self.place, self.follow_once, every_s=interval_s, log=log, lost=self._forget)
 
     async def follow_once(self) -> bool:
         """Read on; whether there was anything to read.
@@ -77,17 +62,13 @@ class Detector:
         Raises:
             StoreUnavailable: nothing was counted.
         """
-        place = await self._store.fetch_one("cursor_of", {"name": CURSOR})
-        end = await self._store.fetch_one("log_end", {})
-        if place is None or end is None:
+        span = await self.place.next()
+        if span is None:
             return False
-        first = number(place, "position")
-        past = min(number(end, "size"), first + _SPAN)
-        if past <= first:
-            return False
-        if first != self._place:
+        if span.first != self._read:
             self._forget()  # (2)
-        rows = await self._store.fetch("events_to_watch", {"first": first, "past": past})
+        params = {"first": span.first, "past": span.past}
+        rows = await self._store.fetch("events_to_watch", params)
         touched: set[str] = set()
         found: list[tuple[str, Finding, int]] = []
         holds: list[Statement] = []
@@ -102,20 +83,18 @@ class Detector:
             profile = await self._profile(agent_id)
             touched.add(agent_id)
             found += [(agent_id, f, instant_ms(event)) for f in profile.see(event)]
-        await self._write(first, past, touched, found, holds)
+        await self._write(span, touched, found, holds)
         return True
 
     async def _write(
         self,
-        first: int,
-        past: int,
+        span: Span,
         touched: set[str],
         found: list[tuple[str, Finding, int]],
         holds: list[Statement],
     ) -> None:
         """(1)"""
-        move: dict[str, SqlValue] = {"name": CURSOR, "position": past, "seen": first}
-        statements = [Statement("cursor_move", move, guard=CURSOR)]
+        statements = [self.place.moved(span)]
         for agent_id in sorted(touched):
             body = msgspec.json.encode(self._profiles[agent_id]).decode()
             statements.append(Statement("profile_put", {"agent_id": agent_id, "profile": body}))
@@ -129,7 +108,7 @@ class Detector:
         except Unavailable:
             self._forget()
             raise
-        self._place = past
+        self._read = span.past
         if holds or any(f.kind in self._actions for _, f, _ in found):
             await self._held()
         if len(self._profiles) > _MOST_CACHED:
@@ -181,7 +160,7 @@ class Detector:
 
     def _forget(self) -> None:
         self._profiles.clear()
-        self._place = -1
+        self._read = -1
 
 
 def _of_a_hold(event: Mapping[str, Any]) -> bool:

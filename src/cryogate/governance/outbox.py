@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryogate.domain.approvals import ApprovalState
-from cryogate.domain.errors import Unavailable
 from cryogate.domain.events import Event, Outcome
 from cryogate.governance.approval_desk import seen_at
 from cryogate.governance.approval_rows import record
+from cryogate.governance.following import Place, Span, follow
 from cryogate.governance.messages import (
     approval_data,
     approval_facts,
@@ -72,47 +72,25 @@ class Outbox:
         self._console = console
         self._jobs = int(any(channel.experiment for channel in channels))
         self._prune_ms = 0
+        self.place = Place(store, CURSOR, _SPAN)
 
     async def run(self, interval_s: float = 1.0) -> None:
         """Follow and deliver until cancelled."""
-        begun = False
-        while True:
-            try:
-                if not begun:
-                    await self.begin()
-                    begun = True
-                while await self.follow_once():
-                    pass
-                while await self.deliver_once():
-                    pass
-            except Unavailable:
-                log.warning("the outbox cannot be read or written", exc_info=True)
-            await asyncio.sleep(interval_s)
-
-    async def begin(self) -> None:
-        """Take a place in the log, if this deployment has none yet."""
-        await self._commit(Statement("cursor_begin", {"name": CURSOR}, rows=None))
+        await follow(self.place, self.follow_once, self.deliver_once, every_s=interval_s, log=log)
 
     # -- (1) -------------------------------------------------------------------------------
 
     async def follow_once(self) -> bool:
         """Read on; whether there was anything to read."""
-        place = await self._store.fetch_one("cursor_of", {"name": CURSOR})
-        end = await self._store.fetch_one("log_end", {})
-        if place is None or end is None:
+        span = await self.place.next()
+        if span is None:
             return False
-        first = number(place, "position")
-        past = min(number(end, "size"), first + _SPAN)
-        if past <= first:
-            return False
-        rows = await self._store.fetch(
-            "events_to_tell", {"first": first, "past": past, "jobs": self._jobs}
-        )
+        params = {"first": span.first, "past": span.past, "jobs": self._jobs}
+        rows = await self._store.fetch("events_to_tell", params)
         if len(rows) > _BATCH:
             rows = rows[:_BATCH]
-            past = number(rows[-1], "seq") + 1
-        move: dict[str, SqlValue] = {"name": CURSOR, "position": past, "seen": first}
-        statements = [Statement("cursor_move", move, guard=CURSOR)]
+            span = Span(span.first, number(rows[-1], "seq") + 1)
+        statements = [self.place.moved(span)]
         events = [json.loads(text(row, "body")) for row in rows]
         for event, clear in zip(events, await self._clear(events), strict=True):
             statements += self._entries(event, clear)
