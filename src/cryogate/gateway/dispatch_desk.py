@@ -47,6 +47,7 @@ class DispatchLimits:
     idle_ms: int = 500
     submit_timeout_ms: int = 20_000
     call_timeout_ms: int = 20_000
+    find_timeout_ms: int = 120_000
     quiet_ms: int = 2_000
     drain_ms: int = 5_000
     retry_min_ms: int = 500

@@ -30,6 +30,7 @@ from cryogate.gateway.dispatch_send import (
 )
 from cryogate.gateway.reconcile import locate
 from cryogate.gateway.settle import FENCE, Ending, MalformedResult, done, printable, runtime
+from cryogate.gateway.vendor_questions import Line
 from cryogate.ports.provider import (
     Provider,
     ProviderError,
@@ -325,7 +326,7 @@ async def _ask_vendor_to_stop(desk: Desk, hand: Hand, provider: Provider, vendor
     """Best effort, asked again until the vendor says that the job is over."""
     try:
         await desk.questions.ask(
-            hand.job, lambda lease: provider.cancel(vendor_id, lease), at_once=True
+            hand.job, lambda lease: provider.cancel(vendor_id, lease), Line.STOP
         )
     except (ProviderError, Unavailable, TimeoutError) as error:
         log.warning("%s: could not be cancelled yet: %s", hand.job.job_id, error)

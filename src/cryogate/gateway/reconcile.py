@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cryogate.domain.errors import Unavailable
 from cryogate.gateway.dispatch_desk import Desk, Hand, log
+from cryogate.gateway.vendor_questions import Line
 from cryogate.ports.provider import Provider, ProviderError
 
 
@@ -18,10 +19,13 @@ async def locate(desk: Desk, hand: Hand, provider: Provider, sent_before_ms: int
     asks again for as long as the vendor does not answer.
     """
     job, attempt = hand.job, 0
+    line = Line.FIND_TOGETHER if provider.finds_together else Line.FIND
     while True:
         asked_ms = desk.clock.now_ms()
         try:
-            found = await desk.questions.ask(job, lambda lease: provider.find(job.job_id, lease))
+            found = await desk.questions.ask(
+                job, lambda lease: provider.find(job.job_id, lease), line
+            )
         except (ProviderError, Unavailable, TimeoutError) as error:
             attempt += 1
             log.warning("%s: vendor not asked yet: %s", job.job_id, error)

@@ -2,7 +2,8 @@
 
 (1) A question has a lease and a time limit. Without an answer it counts for the provider's breaker;
     an answer that cannot be true, or a refusal, is an answer.
-(2) So many are under way at once that submissions and cancels always find a connection.
+(2) So many are under way at once that submissions and cancels always find a connection. Looking for
+    a job may be a walk through all that the vendor has: it has a line of its own, and longer.
 (3) The more jobs are watched, the rarer each is asked for: a provider hears so many questions a
     second at most, however many jobs it has.
 """
@@ -12,7 +13,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import contextmanager
+from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 
 from cryogate.gateway.breaker import Breakers
@@ -27,34 +29,50 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Line(Enum):
+    """Where a question stands. Asking to stop a job waits for nobody, and no more do those who
+    look for jobs where one look serves all of them.
+    """
+
+    LOOK = "look"
+    FIND = "find"
+    FIND_TOGETHER = "find together"
+    STOP = "stop"
+
+
+_NO_LINE = (Line.STOP, Line.FIND_TOGETHER)
+_LONG = (Line.FIND, Line.FIND_TOGETHER)
+
+
 class VendorQuestions:
     """``questions_at_once`` and ``questions_per_s`` are for each provider."""
 
     def __init__(self, leases: Leases, breakers: Breakers, limits: DispatchLimits) -> None:
         self._leases, self._breakers = leases, breakers
-        self._timeout_s = limits.call_timeout_ms / 1000
-        self._at_once, self._per_s = limits.questions_at_once, limits.questions_per_s
-        self._room: dict[str, asyncio.Semaphore] = {}
+        self._limits = limits
+        self._lines: dict[tuple[str, Line], asyncio.Semaphore] = {}
         self._watched: Counter[str] = Counter()
 
     async def ask(
-        self, job: Job, verb: Callable[[Lease], Awaitable[T]], *, at_once: bool = False
+        self, job: Job, verb: Callable[[Lease], Awaitable[T]], line: Line = Line.LOOK
     ) -> T:
-        """What ``verb`` gives. ``at_once``: it does not stand in line behind other questions.
+        """What ``verb`` gives, once its turn has come.
 
         Raises:
             ProviderError: the vendor refuses, lies or cannot say.
             LeaseUnavailable: there is no credential to ask with.
             TimeoutError: no answer in time.
         """
-        scheme = job.scheme
-        async with AsyncExitStack() as stack:
-            if not at_once:
-                room = self._room.setdefault(scheme, asyncio.Semaphore(self._at_once))
-                await stack.enter_async_context(room)
+        limits, scheme = self._limits, job.scheme
+        room = self._lines.get((scheme, line))
+        if room is None:
+            most = limits.in_hand if line in _NO_LINE else limits.questions_at_once
+            room = self._lines[scheme, line] = asyncio.Semaphore(most)
+        timeout_ms = limits.find_timeout_ms if line in _LONG else limits.call_timeout_ms
+        async with room:
             lease = await self._leases.get(job.lease_terms(), job.subject())
             try:
-                async with asyncio.timeout(self._timeout_s):
+                async with asyncio.timeout(timeout_ms / 1000):
                     answer = await verb(lease)
             except TimeoutError:
                 self._breakers.unheard(scheme, job.job_id)
@@ -79,4 +97,4 @@ class VendorQuestions:
 
     def pace_ms(self, scheme: str) -> int:
         """(3): the least time between two questions about one job."""
-        return self._watched[scheme] * 1000 // self._per_s
+        return self._watched[scheme] * 1000 // self._limits.questions_per_s

@@ -197,6 +197,8 @@ class Provider(ABC):
     reads_program: bool = False
     #: Whether `backends` needs a lease.
     lists_with_lease: bool = False
+    #: Whether looking for many jobs at once costs the vendor no more than looking for one.
+    finds_together: bool = False
 
     @abstractmethod
     async def backends(self, lease: Lease | None = None) -> Sequence[Backend]:

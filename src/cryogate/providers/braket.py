@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
@@ -46,6 +46,7 @@ from cryogate.providers.echo import check_echo
 from cryogate.providers.http import Answer, VendorHttp, checked_url, unless_over
 from cryogate.providers.readouts import needed, of_memory, reported
 from cryogate.providers.setup import Setup
+from cryogate.providers.walks import Walks
 
 log = logging.getLogger("cryogate.providers")
 _SCHEME: Final = "braket"
@@ -71,6 +72,7 @@ class BraketProvider(Provider):
         {Control.IDEMPOTENCY, Control.TAGS, Control.SCOPED_LEASE, Control.MAX_COST}
     )
     reads_program = True
+    finds_together = True
     lists_with_lease = True
 
     def __init__(
@@ -87,6 +89,7 @@ class BraketProvider(Provider):
         self._http, self._s3_url, self._clock = http, s3_url, clock
         self._region, self._bucket, self._prefix = region, bucket, prefix
         self._without_limit = without_limit
+        self._walks = Walks()
         self._arns: dict[str, str] = {}
         self._left: dict[str, int] = {}
 
@@ -232,6 +235,9 @@ class BraketProvider(Provider):
 
     async def find(self, job_id: str, lease: Lease) -> str | None:
         """By tag, among the tasks of thirty days."""
+        return await self._walks.find(lease.lease_id, job_id, lambda: self._listed(lease))
+
+    async def _listed(self, lease: Lease) -> AsyncIterator[tuple[str, str]]:
         since = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC) - _LOOK_BACK
         asked: dict[str, Any] = {
             "maxResults": 100,
@@ -240,10 +246,9 @@ class BraketProvider(Provider):
         for _ in range(_PAGES):
             page = (await self._call("POST", "/quantum-tasks", lease, asked)).read(wire.Tasks)
             for task in page.quantum_tasks:
-                if task.tags.get("cryogate:job") == job_id:
-                    return task.quantum_task_arn
+                yield task.tags.get("cryogate:job", ""), task.quantum_task_arn
             if page.next_token is None:
-                return None
+                return
             asked["nextToken"] = page.next_token
         raise ProviderError("the vendor lists too many tasks", sent=True, retryable=True)
 

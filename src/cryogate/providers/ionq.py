@@ -16,8 +16,9 @@ What it offers and what is made of it:
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import ROUND_CEILING
@@ -47,6 +48,7 @@ from cryogate.providers.probabilities import counts_of
 from cryogate.providers.readouts import needed, of_states
 from cryogate.providers.setup import Setup
 from cryogate.providers.tried import Tried
+from cryogate.providers.walks import Walks
 
 log = logging.getLogger("cryogate.providers")
 _SCHEME: Final = "ionq"
@@ -77,12 +79,13 @@ class IonqProvider(Provider):
     controls = frozenset({Control.TAGS, Control.DRY_RUN, Control.ESTIMATE})
     estimates = True
     reads_program = True
+    finds_together = True
 
     def __init__(self, http: VendorHttp, clock: Clock, *, sessions: bool = False) -> None:
         self._http, self._clock, self._sessions = http, clock, sessions
         if sessions:
             self.controls = self.controls | {Control.MAX_COST}
-        self._tried = Tried()
+        self._tried, self._walks = Tried(), Walks()
 
     @classmethod
     def of(cls, setup: Setup) -> IonqProvider:
@@ -251,20 +254,24 @@ class IonqProvider(Provider):
         return answer.read(wire.Created)
 
     async def find(self, job_id: str, lease: Lease) -> str | None:
-        """(1): walks the list of jobs."""
+        """(1): among the jobs of the key's project."""
+        # The key's digest: who has another key has another list.
+        place = hashlib.sha256(lease.secret.reveal()).hexdigest()
+        return await self._walks.find(place, job_id, lambda: self._listed(lease))
+
+    async def _listed(self, lease: Lease) -> AsyncIterator[tuple[str, str]]:
         oldest_ms = self._clock.now_ms() - _LOOK_BACK_MS
         params: dict[str, str | int] = {"limit": 25}
         for _ in range(_PAGES):
             answer = await self._http.call("GET", "/jobs", headers=_key(lease), params=params)
             page = answer.read(wire.Jobs)
             for job in page.jobs:
-                if (job.metadata or {}).get("cryogate_job") == job_id:
-                    return job.id
+                yield (job.metadata or {}).get("cryogate_job", ""), job.id
             if page.next is None or not page.jobs:
-                return None
+                return
             last_ms = _epoch_ms(page.jobs[-1].submitted_at)
             if last_ms is not None and last_ms < oldest_ms:
-                return None
+                return
             params["next"] = page.next
         # So many jobs that "no" cannot be said.
         raise ProviderError("the vendor lists too many jobs", sent=True, retryable=True)
