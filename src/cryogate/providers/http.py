@@ -6,22 +6,25 @@
     everything else may have been (B2).
 (4) What is told of a failure is ours: the status, never the vendor's words.
 (5) Cookies are not kept: a request carries the credential of its own lease and no other (S1).
+(6) A request is sent once. A connection that breaks is told of, and what follows is the caller's
+    to decide: a vendor hears of nothing twice that was meant once (L3).
 """
 
 from __future__ import annotations
 
+import io
 import ssl
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
-import httpx
+import aiohttp
 import msgspec
+from yarl import URL
 
 from cryogate.config import ConfigError
-from cryogate.outbound.cookies import refusing_jar
 from cryogate.ports.provider import ProviderError
 
 T = TypeVar("T")
@@ -74,17 +77,30 @@ class VendorHttp:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if ca_file:
             context.load_verify_locations(cafile=ca_file)
-        self._http = httpx.AsyncClient(
-            verify=context,
-            trust_env=False,
-            cookies=refusing_jar(),  # (5)
-            follow_redirects=False,
-            timeout=httpx.Timeout(timeout_s),
-            limits=httpx.Limits(
-                max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS
-            ),
-            headers={"user-agent": "cryogate", "accept-encoding": "identity"},
-        )
+        self._context, self._timeout_s = context, timeout_s
+        self._session: aiohttp.ClientSession | None = None
+
+    def _connected(self) -> aiohttp.ClientSession:
+        # Made on the first call: it belongs to the event loop that is running then.
+        session = self._session
+        if session is None:
+            session = self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=self._context),
+                trust_env=False,
+                cookie_jar=aiohttp.DummyCookieJar(),  # (5)
+                auto_decompress=False,  # (2)
+                timeout=aiohttp.ClientTimeout(
+                    total=None,
+                    connect=self._timeout_s,
+                    sock_connect=self._timeout_s,
+                    sock_read=self._timeout_s,
+                ),
+                headers={"user-agent": "cryogate", "accept-encoding": "identity"},
+                skip_auto_headers=("content-type",),
+            )
+            # (6): it would send PUT and DELETE again. There is no public switch; a test holds it.
+            session._retry_connection = False  # noqa: SLF001
+        return session
 
     async def call(
         self,
@@ -114,47 +130,37 @@ class VendorHttp:
         content: bytes | None = None,
     ) -> Answer:
         """As `call`, for a whole URL that the caller has checked."""
-        request = self._http.build_request(
-            method, url, headers=headers, params=params, content=content
-        )
+        if params:
+            url = f"{url}?{urlencode(params)}"
+        body = None if content is None else io.BytesIO(content)
         try:
-            response = await self._http.send(request, stream=True)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            # The URL goes out as it is: what is signed must not be written otherwise.
+            response = await self._connected().request(
+                method, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
+            )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise ProviderError(
                 "the vendor cannot be reached", sent=False, retryable=True
             ) from error
-        except (httpx.HTTPError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ProviderError("the vendor did not answer", sent=True, retryable=True) from error
-        try:
-            return Answer(
-                self._accepted(response), dict(response.headers), await self._body(response)
-            )
-        finally:
-            await response.aclose()
+        async with response:
+            status = _accepted(response.status)
+            return Answer(status, _plain(response.headers), await self._body(response))
 
-    def _accepted(self, response: httpx.Response) -> int:
-        status = response.status_code
-        if 200 <= status < 300:
-            return status
-        detail = f"the vendor answered {status}"
-        if status == 429:
-            raise ProviderError(detail, sent=False, retryable=True, status=status)
-        if 400 <= status < 500:
-            raise ProviderError(detail, sent=False, retryable=status == 408, status=status)
-        raise ProviderError(detail, sent=True, retryable=True, status=status)
-
-    async def _body(self, response: httpx.Response) -> bytes:
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         if response.headers.get("content-encoding", "identity").lower() != "identity":  # (2)
             raise ProviderError("the vendor compressed its answer", sent=True, retryable=True)
         data = bytearray()
         try:
-            async for chunk in response.aiter_raw():
+            async for chunk in response.content.iter_any():
                 data += chunk
                 if len(data) > self._max_bytes:
+                    response.close()  # the rest is not read
                     raise ProviderError(
                         "the vendor's answer is too long", sent=True, retryable=True
                     )
-        except (httpx.HTTPError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ProviderError(
                 "the vendor's answer broke off", sent=True, retryable=True
             ) from error
@@ -162,7 +168,24 @@ class VendorHttp:
 
     async def close(self) -> None:
         """Close connections."""
-        await self._http.aclose()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+def _accepted(status: int) -> int:
+    if 200 <= status < 300:
+        return status
+    detail = f"the vendor answered {status}"
+    if status == 429:
+        raise ProviderError(detail, sent=False, retryable=True, status=status)
+    if 400 <= status < 500:
+        raise ProviderError(detail, sent=False, retryable=status == 408, status=status)
+    raise ProviderError(detail, sent=True, retryable=True, status=status)
+
+
+def _plain(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 async def unless_over(asking: Awaitable[object]) -> None:
