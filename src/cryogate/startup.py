@@ -11,7 +11,6 @@ import resource
 import shutil
 import signal
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -27,10 +26,12 @@ from cryogate.policies import shipped_bundle
 from cryogate.policies.local_key import open_signer
 from cryogate.server.connections import ConnectionLimits, Watch
 from cryogate.server.tls import event_loop, with_certificates
+from cryogate.telemetry import logs
 from cryogate.tokens.keys import generate
 from cryogate.wiring import Deployment
 from cryogate.wiring.vault import rekey
 
+log = logging.getLogger("cryogate")
 FIRST_OPERATOR = "admin"
 
 
@@ -46,12 +47,11 @@ def run_up(
     Raises:
         CryogateError: something cannot be used; the text says what and the way out.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     given = {"state_dir": str(state_dir)} if state_dir is not None else {}
     config = load(config_path, overrides={**given, **overrides})
+    logs.configure(config.logs.format, config.logs.level)
     for warning in config.warnings():
-        print(f"WARNING: {warning}", file=sys.stderr)  # noqa: T201 - for the operator
+        log.warning("%s", warning)
     prepare(config)
     # uvicorn raises a caught signal again once it has shut down; by then it has been obeyed
     for number in (signal.SIGTERM, signal.SIGINT):

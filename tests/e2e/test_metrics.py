@@ -14,6 +14,9 @@ import httpx
 import promql_parser
 import pytest
 import yaml
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics,
+)
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.live import ROOT, live
 from tests.support.running import GHZ, PROGRAM, Agent, Running, running
@@ -137,6 +140,19 @@ def test_rules_and_dashboard_are_whole() -> None:
     dashboard = json.loads((DEPLOY / "grafana/cryogate.json").read_text())
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(ids) == len(set(ids))
+
+
+def test_openmetrics_reads_it_for_who_asks_for_that(world: World) -> None:
+    done(world)
+    answer = httpx.get(
+        f"{world.server.url}/metrics",
+        headers={"authorization": f"Bearer {world.token}",
+                 "accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"},
+    )  # fmt: skip
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    found = {f.name: f for f in openmetrics(answer.text)}  # type: ignore[no-untyped-call]
+    assert "cryogate_http_requests" in found
+    assert {sample.name for f in found.values() for sample in f.samples} == names(world.metrics())
 
 
 def test_every_metric_is_on_the_page(world: World) -> None:

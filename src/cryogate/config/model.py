@@ -37,7 +37,7 @@ from cryogate.config.sections import (
     Tokens,
     Vault,
 )
-from cryogate.config.sinks import Metrics, SinkTable
+from cryogate.config.sinks import Logs, Metrics, SinkTable, Tracing
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -75,6 +75,8 @@ class Config(Section, frozen=True, kw_only=True):
     console: Console = Console()
     oidc: Oidc = Oidc()
     metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
+    logs: Logs = Logs()
     sinks: tuple[SinkTable, ...] = ()
     state_dir: str = ""
 

@@ -1,4 +1,4 @@
-"""What others are shown: copies of the audit log (``[[sinks]]``), and metrics."""
+"""What others are shown: copies of the audit log (``[[sinks]]``), metrics, traces, log lines."""
 
 from __future__ import annotations
 
@@ -32,6 +32,21 @@ class SinkTable(Section, frozen=True, kw_only=True):
     overlap: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 2000
     rotate_bytes: Annotated[int, msgspec.Meta(ge=64 << 10, le=1 << 40)] = 64 << 20
     keep: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
+
+
+class Tracing(Section, frozen=True, kw_only=True):
+    """Spans are sent to an OpenTelemetry collector at ``url``; without one nothing is measured."""
+
+    url: Annotated[str, msgspec.Meta(max_length=1024)] = ""
+    token_file: str = ""
+    one_in: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
+
+
+class Logs(Section, frozen=True, kw_only=True):
+    """What the process says on standard error."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class Metrics(Section, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from cryogate.console.rendering import Renderer
 from cryogate.domain.errors import CryogateError, Refused, Unauthenticated
 from cryogate.server.cookies import SESSION, Cookies
 from cryogate.server.problems import STATUS
+from cryogate.telemetry.requests import request_id
 
 log = logging.getLogger("cryogate.console")
 
@@ -43,7 +44,7 @@ class Explainer:
             if isinstance(error, TooManyAttempts):
                 status, title = 429, "Too many tries"
         else:
-            incident = secrets.token_hex(6)
+            incident = request_id() or secrets.token_hex(6)
             log.error("incident %s: %s %s", incident, request.method, request.scope["path"],
                       exc_info=error)  # fmt: skip
             status, title = 503, "A part that must answer did not"

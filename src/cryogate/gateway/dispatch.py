@@ -45,6 +45,7 @@ from cryogate.ports.credentials import LeaseIssuer
 from cryogate.ports.provider import Backend, Provider
 from cryogate.ports.revocations import RevocationView
 from cryogate.ports.store import Row, Store
+from cryogate.ports.tracing import NO_SPANS, Spans
 
 __all__ = ["DispatchLimits", "Dispatcher"]
 
@@ -81,6 +82,7 @@ class Dispatcher:
         places: Places | None = None,
         heartbeats: bool = False,
         opened: Callable[[BreakerView], None] = lambda view: None,
+        spans: Spans = NO_SPANS,
     ) -> None:
         self._limits = limits = limits or DispatchLimits()
         held = Leases(leases, clock, limits.lease_ttl_s)
@@ -105,6 +107,7 @@ class Dispatcher:
             breakers=breakers,
             questions=VendorQuestions(held, breakers, limits),
             alone=not heartbeats,
+            spans=spans,
         )
         self._claims = Claims(desk, f"{replica_id}/")
         self._hands: dict[str, Hand] = {}
@@ -281,7 +284,8 @@ class Dispatcher:
     async def _carry(self, hand: Hand) -> None:
         job_id = hand.job.job_id
         try:
-            await carry(self._desk, hand)
+            with self._desk.spans.job(job_id, hand.job.backend):
+                await carry(self._desk, hand)
         except Lost:
             log.info("%s: not ours any more", job_id)
         except Unavailable as error:

@@ -26,6 +26,7 @@ from cryogate.ports.credentials import Lease
 from cryogate.ports.provider import Backend, Provider
 from cryogate.ports.revocations import RevocationView
 from cryogate.ports.store import Statement, Store, StoreUnavailable, UnitOfWork
+from cryogate.ports.tracing import NO_SPANS, Spans
 
 log = logging.getLogger("cryogate.dispatch")
 
@@ -143,6 +144,7 @@ class Desk:
     breakers: Breakers
     questions: VendorQuestions
     alone: bool = True
+    spans: Spans = NO_SPANS
     random: random.Random = field(default_factory=random.SystemRandom)
     programs: dict[str, Program] = field(default_factory=dict)
 

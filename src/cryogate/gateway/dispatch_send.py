@@ -133,7 +133,8 @@ async def intend(desk: Desk, hand: Hand, provider: Provider) -> Submission | Non
         (job.event("job.dispatching", Outcome.INTENT, now_ms),),
     )  # fmt: skip
     try:
-        await desk.batcher.commit(work, job.experiment_id)
+        with desk.spans.step("job.intend"):
+            await desk.batcher.commit(work, job.experiment_id)
     except GuardFailed:
         await _refused(desk, hand)
         return None
@@ -200,8 +201,9 @@ async def send(desk: Desk, hand: Hand, provider: Provider, submission: Submissio
     except Unavailable as error:
         raise NotSent("no_credential", retryable=True) from error
     try:
-        async with asyncio.timeout(limits.submit_timeout_ms / 1000):
-            vendor_id = await provider.submit(submission, lease)
+        with desk.spans.step("vendor.submit"):
+            async with asyncio.timeout(limits.submit_timeout_ms / 1000):
+                vendor_id = await provider.submit(submission, lease)
         desk.breakers.answered(job.scheme)
         return receipt(vendor_id)
     except ProviderError as error:
@@ -283,7 +285,8 @@ async def end(desk: Desk, hand: Hand, ending: Ending, actor: str | None = None) 
     while True:
         work, mergeable = unit(job, desk.owner, ending, desk.ledger, desk.clock.now_ms(), actor)
         try:
-            await desk.commit(work, job.experiment_id if mergeable else None)
+            with desk.spans.step("job.settle"):
+                await desk.commit(work, job.experiment_id if mergeable else None)
         except GuardFailed as failed:
             if failed.guard == FENCE:
                 raise Lost from failed

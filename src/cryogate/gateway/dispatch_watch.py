@@ -364,9 +364,10 @@ async def _result(
     program = await program_of(desk, hand) if provider.reads_program else None
     while True:
         try:
-            raw: RawResult = await desk.questions.ask(
-                hand.job, lambda lease: provider.result(vendor_id, lease, program)
-            )
+            with desk.spans.step("vendor.result"):
+                raw: RawResult = await desk.questions.ask(
+                    hand.job, lambda lease: provider.result(vendor_id, lease, program)
+                )
             return done(hand.job, await _clbits(desk, hand), status, raw)
         except (MalformedResult, VendorLied) as error:
             log.error("%s: result refused: %s", hand.job.job_id, error)

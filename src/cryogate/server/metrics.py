@@ -4,6 +4,8 @@
     chooses, so the number of series has a bound
 (2) counting is a few additions on the event loop: no lock, no allocation that stays
 (3) ``/metrics`` needs the token of its own that is configured; without one there is no such route
+(4) to who asks for OpenMetrics, a bucket of the histogram shows the newest request in it whose
+    trace is kept: an exemplar of at most one trace id
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from __future__ import annotations
 import hmac
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable
-from time import perf_counter
+from functools import partial
+from time import perf_counter, time
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, Exemplar, HistogramMetricFamily, Metric
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,20 +27,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cryogate.domain.errors import Unauthenticated
 from cryogate.server.endpoints import TEMPLATE, Endpoint, Public
+from cryogate.telemetry.requests import TRACE
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+OPEN_TYPE: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 Gather = Callable[[], Awaitable[Iterable[Metric]]]
 
 
 class _Series:
-    __slots__ = ("buckets", "seconds", "statuses")
+    __slots__ = ("buckets", "examples", "seconds", "statuses")
 
     def __init__(self) -> None:
         self.buckets = [0] * (len(BOUNDS) + 1)
         self.seconds = 0.0
         self.statuses: dict[int, int] = {}
+        self.examples: dict[int, Exemplar] = {}
 
 
 class RequestMeter:
@@ -72,7 +79,11 @@ class RequestMeter:
         series = self._series.get(key)
         if series is None:
             series = self._series[key] = _Series()
-        series.buckets[bisect_left(BOUNDS, seconds)] += 1
+        place = bisect_left(BOUNDS, seconds)
+        series.buckets[place] += 1
+        trace = scope.get(TRACE)
+        if trace is not None:
+            series.examples[place] = Exemplar({"trace_id": trace}, seconds, time())
         series.seconds += seconds
         kind = status // 100
         series.statuses[kind] = series.statuses.get(kind, 0) + 1
@@ -88,10 +99,14 @@ class RequestMeter:
         for key, series in sorted(self._series.items()):
             for kind, count in sorted(series.statuses.items()):
                 total.add_metric((*key, f"{kind}xx" if kind else "none"), count)
-            running, buckets = 0, []
-            for bound, count in zip((*map(str, BOUNDS), "+Inf"), series.buckets, strict=True):
+            running = 0
+            buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+            named = zip((*map(str, BOUNDS), "+Inf"), series.buckets, strict=True)
+            for place, (bound, count) in enumerate(named):
                 running += count
-                buckets.append((bound, float(running)))
+                example = series.examples.get(place)
+                point = (bound, float(running))
+                buckets.append(point if example is None else (*point, example))
             times.add_metric(key, buckets, series.seconds)
         return total, times
 
@@ -105,7 +120,7 @@ class _Once(Collector):
 
 
 class MetricsRoutes:
-    """``GET /metrics`` in Prometheus' text format."""
+    """``GET /metrics`` in Prometheus' text format, or in OpenMetrics for who asks for it."""
 
     def __init__(self, token: str, gather: Gather) -> None:
         self._wanted = f"Bearer {token}".encode()
@@ -122,5 +137,14 @@ class MetricsRoutes:
             raise Unauthenticated("metrics_token", "show the token of metrics.token_file")
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Once(tuple(await self._gather())))
-        body = generate_latest(registry)
-        return Response(body, media_type=None, headers={"content-type": CONTENT_TYPE})
+        wants = request.headers.get("accept", "")[:1024]
+        if "application/openmetrics-text" in wants:  # (4)
+            return _plain(_openmetrics(registry), OPEN_TYPE)
+        return _plain(generate_latest(registry), CONTENT_TYPE)
+
+
+_openmetrics: Callable[[Collector], bytes] = partial(openmetrics, version="1.0.0")
+
+
+def _plain(body: bytes, kind: str) -> Response:
+    return Response(body, media_type=None, headers={"content-type": kind, "vary": "accept"})

@@ -23,6 +23,7 @@ from cryogate.domain.errors import (
     Throttled,
     Unauthenticated,
 )
+from cryogate.telemetry.requests import request_id
 from cryogate.tokens.errors import NonceRequired, TokenError
 from cryogate.tokens.guard import challenge
 
@@ -105,9 +106,7 @@ async def on_refused(request: Request, error: Exception) -> Response:
 
 async def on_unavailable(request: Request, error: Exception) -> Response:
     """Exception handler for `Unavailable`: no answer is a no, and may be asked again."""
-    incident = secrets.token_hex(6)
-    log.error("incident %s: %s %s unavailable", incident, request.method, request.url.path,
-              exc_info=error)  # fmt: skip
+    incident = _incident(request, error, "unavailable")
     return problem(
         503,
         "unavailable",
@@ -119,12 +118,18 @@ async def on_unavailable(request: Request, error: Exception) -> Response:
 
 async def on_crash(request: Request, error: Exception) -> Response:
     """Exception handler for everything else: a bug is a refusal that tells nothing."""
-    incident = secrets.token_hex(6)
-    log.error("incident %s: %s %s failed", incident, request.method, request.url.path,
-              exc_info=error)  # fmt: skip
+    incident = _incident(request, error, "failed")
     return problem(
         500, "internal", "The server failed", f"tell the operator about incident {incident}"
     )
+
+
+def _incident(request: Request, error: Exception, how: str) -> str:
+    """Tell operators, under the id that the caller is given: the request's."""
+    incident = request_id() or secrets.token_hex(6)
+    log.error("incident %s: %s %s %s", incident, request.method, request.url.path, how,
+              exc_info=error)  # fmt: skip
+    return incident
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:

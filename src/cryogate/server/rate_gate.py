@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cryogate.broker.signals import ADDRESS
 from cryogate.governance.rates import RateLimiter
 from cryogate.server.problems import problem
+from cryogate.telemetry.requests import REQUEST
 
 Network = IPv4Network | IPv6Network
 _MAX_FORWARDED = 1024
@@ -33,6 +34,7 @@ class RateGate:
         if scope["type"] == "http":
             address = self._address(scope)
             ADDRESS.set(address)
+            REQUEST.set(scope)
             if self._limiter is not None:
                 wait_s = self._limiter.take(_counted(address))
                 if wait_s:

@@ -33,6 +33,7 @@ from cryogate.server.metrics import MetricsRoutes, RequestMeter
 from cryogate.server.ops_routes import OpsRoutes
 from cryogate.server.rate_gate import RateGate
 from cryogate.server.sink_routes import SinkRoutes
+from cryogate.server.tracing import RequestTracer
 from cryogate.sinks.letters import LetterDesk
 from cryogate.wiring.governance import Governance
 from cryogate.wiring.ground import Ground
@@ -81,6 +82,7 @@ class Deployment:
             audit=lambda: self.audit,
             feeders=self.feeders,
             revocation_age_ms=self.identity.revocations.age_ms,
+            exporter=self.ground.tracing.exporter,
         )
         self._ops = OpsRoutes(
             {"database": self._probe_store, "log": self._probe_log},
@@ -103,6 +105,7 @@ class Deployment:
         await ground.store.open()
         self._exit.push_async_callback(ground.store.close)
         self._exit.push_async_callback(ground.fetcher.close)
+        self._exit.push_async_callback(ground.tracing.close)
         self._exit.push_async_callback(self.policies.close)
         await self.policies.start()
         await self.identity.keys.start()
@@ -151,11 +154,12 @@ class Deployment:
         )
         scheme = urlsplit(self.base_url).scheme
         app = build_app(endpoints, self.identity.auth, self._hosts(), scheme, self._lifespan)
-        gate = RateGate(app, self.watch.addresses, networks(self.config.server.proxies))
-        if not self.config.metrics.token_file:
-            return gate
-        self._metrics.meter = RequestMeter(gate)
-        return self._metrics.meter
+        app = RateGate(app, self.watch.addresses, networks(self.config.server.proxies))
+        if self.ground.tracing.tracer is not None:
+            app = RequestTracer(app, self.ground.tracing.tracer)
+        if self.config.metrics.token_file:
+            app = self._metrics.meter = RequestMeter(app)
+        return app
 
     def _metrics_endpoints(self) -> tuple[Endpoint, ...]:
         path = self.config.metrics.token_file
@@ -230,6 +234,8 @@ class Deployment:
             self._run(self.telling.devices.run(), "device approvals")
         if self.telling.outbox is not None:
             self._run(self.telling.outbox.run(), "outbox")
+        if ground.tracing.exporter is not None:
+            self._run(ground.tracing.exporter.run(), "traces")
         for feeder in self.feeders:
             self._run(feeder.run(), f"sink {feeder.name}")
         self._run(self.governance.soft_limits.run(_SOFT_LIMITS_S), "soft limits")

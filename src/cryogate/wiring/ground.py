@@ -23,6 +23,7 @@ from cryogate.ports.provider import Backend, Provider
 from cryogate.providers import PROVIDERS, Setup
 from cryogate.server.tls import ServerTls
 from cryogate.storage import open_notices, open_store
+from cryogate.wiring.tracing import Tracing
 from cryogate.wiring.vendor_limits import check_currencies, check_times
 
 
@@ -45,6 +46,7 @@ class Ground:
         # be alive under any name but a fresh one.
         single = config.store_url.startswith("sqlite:")
         self.replica_id = "single" if single else secrets.token_hex(8)
+        self.tracing = Tracing(config, self.replica_id)
         # Denies everything until `Deployment.open` has put a bundle in force.
         self.policy = ActivePolicy()
         self.denials = RecentDenials()

@@ -137,8 +137,8 @@ class Identity:
         self._oauth = OAuthRoutes(
             tokens=TokenService(
                 store=store,
-                policy=ground.policy,
-                signer=keys,
+                policy=ground.tracing.policy(ground.policy),
+                signer=ground.tracing.signer(keys),
                 clients=clients,
                 proofs=proofs,
                 clock=clock,

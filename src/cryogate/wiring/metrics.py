@@ -18,6 +18,7 @@ from cryogate.ports.clock import Clock
 from cryogate.ports.store import ReadStore, Row
 from cryogate.server.metrics import RequestMeter
 from cryogate.sinks.feeder import Feeder
+from cryogate.telemetry.exporter import Exporter
 
 log = logging.getLogger("cryogate.metrics")
 _MOST_EVENTS = 50_000
@@ -35,10 +36,12 @@ class Metrics:
         audit: Callable[[], AuditLog | None],
         feeders: Sequence[Feeder],
         revocation_age_ms: Callable[[], int | None],
+        exporter: Exporter | None = None,
     ) -> None:
         self._store, self._clock, self._audit = store, clock, audit
         self._feeders, self._revocation_age_ms = feeders, revocation_age_ms
         self.meter: RequestMeter | None = None
+        self._exporter = exporter
         self._place: int | None = None
         self._events: dict[str, int] = {}
         self._failures = 0
@@ -57,6 +60,11 @@ class Metrics:
             except Exception:
                 log.warning("a part of the metrics cannot be read", exc_info=True)
                 self._failures += 1
+        if self._exporter is not None:
+            spans = CounterMetricFamily("cryogate_spans", "Spans of traces.", labels=("fate",))
+            spans.add_metric(("exported",), self._exporter.exported)
+            spans.add_metric(("dropped",), self._exporter.dropped)
+            found.append(spans)
         age = self._revocation_age_ms()
         if age is not None:
             found.append(

@@ -66,16 +66,19 @@ class Road:
             max_qubits=config.circuits.max_qubits,
             max_operations=config.circuits.max_operations,
         )
+        policy = ground.tracing.policy(ground.policy)
         pipeline = Pipeline(
-            (
-                BrakesCheck(watch.holds, watch.submits),
-                StandingCheck(),
-                CircuitCheck(limits, self.parsers),
-                TokenLimitsCheck(),
-                DeviceLimitsCheck(),
-                PriceCheck(governance.prices, governance.ledger),
-                PolicyCheck(ground.policy, ground.denials, SimulatedBefore(store)),
-                HeldCheck(watch.holds),
+            ground.tracing.checks(
+                (
+                    BrakesCheck(watch.holds, watch.submits),
+                    StandingCheck(),
+                    CircuitCheck(limits, self.parsers),
+                    TokenLimitsCheck(),
+                    DeviceLimitsCheck(),
+                    PriceCheck(governance.prices, governance.ledger),
+                    PolicyCheck(policy, ground.denials, SimulatedBefore(store)),
+                    HeldCheck(watch.holds),
+                )
             )
         )
         self.changes = changes = JobChanges()
@@ -107,6 +110,7 @@ class Road:
             devices=lambda: ground.devices,
             reader=reader,
             replica_id=ground.replica_id,
+            spans=ground.tracing.spans,
             told=_both(governance.alarm.tell, alarm.tell),
             opened=alarm.left_alone,
             limits=DispatchLimits(
@@ -120,7 +124,9 @@ class Road:
             clock=clock,
             pipeline=pipeline,
             ledger=governance.ledger,
-            acceptor=Acceptor(store, governance.ledger, most=_shared(config.store_url)),
+            acceptor=ground.tracing.acceptor(
+                Acceptor(store, governance.ledger, most=_shared(config.store_url))
+            ),
             approvals=governance.approvals,
             revocations=revocations,
             devices=lambda: ground.devices,
