@@ -14,12 +14,28 @@ from typing import Any, NamedTuple, cast
 import httpx
 import pytest
 from tests.support.console import Console
+from tests.support.hooks import Receiver, receiving, verified
 from tests.support.process import ServerProcess
-from tests.support.running import GHZ, PROGRAM, Agent, Running, as_simulators, running
+from tests.support.running import GHZ, PRICES, PROGRAM, Agent, Running, as_simulators, running
 
 from cryogate.dev.serving import served
 from cryogate.dev.vendors import Vendor, vendors
 
+TRAPPED = """OPENQASM 2.0;
+include "qelib1.inc";
+qreg q[2];
+creg c[2];
+r(pi/2,-pi/2) q[0];
+rz(pi) q[0];
+r(pi/2,-pi/2) q[1];
+rz(pi) q[1];
+rzz(pi/2) q[0],q[1];
+rz(-pi/2) q[0];
+rz(-pi/2) q[1];
+r(pi/2,-pi/2) q[1];
+rz(pi) q[1];
+measure q -> c;
+"""
 NATIVE = GHZ.replace("h q[0];", "x q[0];").replace("cx q[0],q[1];", "cz q[0],q[1];")
 
 
@@ -53,7 +69,16 @@ WAYS = {
         {"model": "per_task_and_shot", "task": "12.00", "shot": "0.01"},
         frozenset({"00", "11"}), 1235,
     ),
+    "quantinuum": Way(
+        "quantinuum:h2-1", TRAPPED,
+        {"model": "hqc", "currency": "HQC", "rate": "1", "base": "5", "one_qubit_gate": "1/5000",
+         "two_qubit_gate": "10/5000", "spam": "5/5000", "one_qubit_per_two_qubit": 4},
+        frozenset({"00", "11"}), 288,
+    ),
 }  # fmt: skip
+RATES = [
+    {"from": "HQC", "to": "USD", "rate": "0.50", "source": "test", "as_of": "2026-11-01"},
+]
 OFFERED = [vendor.scheme for vendor in vendors(1, 0)]
 
 
@@ -66,6 +91,8 @@ def prices() -> list[dict[str, Any]]:
 
 
 class World:
+    receiver: Receiver
+
     def __init__(self, server: Running, made: list[Vendor], folder: Path) -> None:
         self.server, self.folder = server, folder
         self.vendors = {vendor.scheme: vendor for vendor in made}
@@ -127,7 +154,11 @@ class World:
         """Each piece of the vendor's long-lived secret that is one."""
         text = self.vendors[scheme].secret
         fields = json.loads(text) if text.startswith("{") else {"value": text}
-        return [v for k, v in fields.items() if "secret" in k or k in ("value", "api_key")]
+        return [
+            v
+            for k, v in fields.items()
+            if "secret" in k or k in ("value", "api_key", "refresh_token")
+        ]
 
     def seen(self, scheme: str) -> str:
         """Everything that the vendor ever got."""
@@ -165,14 +196,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     settings += f"enabled = {json.dumps([v.scheme for v in made])}\nrefresh_s = 5\n"
     settings += "".join(f"[{vendor.scheme}]\n{vendor.settings}\n" for vendor in made)
     with ExitStack() as stack:
+        receiver = stack.enter_context(receiving(folder))
+        settings += f'[notify]\nwebhook_hosts = ["{receiver.host}"]\n[outbound]\n'
+        settings += f'private_networks = ["127.0.0.0/8", "::1/128"]\nca_file = "{receiver.ca}"\n'
         for vendor in made:
             stack.enter_context(served(vendor.app, vendor.port))
-        server = stack.enter_context(running(folder, settings, prices()))
+        server = stack.enter_context(
+            running(folder, settings, prices(), {**PRICES, "conversions": RATES})
+        )
         for vendor in made:
             server.admin("POST", "secrets", vendor.scheme, body={"value": vendor.secret})
         wanted = {way.backend for way in WAYS.values()}
         until(lambda: wanted <= {d["name"] for d in server.admin("GET", "backends")["items"]})
         found = World(server, made, folder)
+        found.receiver = receiver
         with found.second:
             yield found
 
@@ -240,6 +277,32 @@ def test_a_session_gives_raw_results_only_when_it_says_so(world: World) -> None:
     refused = narrow.call("POST", "/v1/sessions", {"results": "raw"})
     assert refused.status_code == 403
     assert [v["limit"] for v in refused.json()["violations"]] == ["results"]
+
+
+@pytest.mark.attack("P4", "L5")
+def test_a_webhook_hears_that_a_job_is_over_and_nothing_else(world: World) -> None:
+    agent, receiver = world.agent("braket"), world.receiver
+    refused = world.post(agent, "braket", webhook="https://elsewhere.example.org/x")
+    assert refused.status_code == 403
+    assert [v["limit"] for v in refused.json()["violations"]] == ["webhook_hosts"]
+    receiver.answers = [503]  # it fails first
+    job_id = world.submit(agent, "braket", webhook=f"{receiver.url}/done?key=hook-canary")
+    until(lambda: len(receiver.got) == 2)
+    (_, first, body), (path, headers, again) = receiver.got
+    assert (first["webhook-id"], body) == (headers["webhook-id"], again)
+    told = json.loads(body)
+    job = world.job(agent, job_id)
+    assert told["type"] == "job.done"
+    assert told["data"] == {
+        "job_id": job_id, "experiment_id": job["experiment_id"],
+        "agent_id": agent.client.client_id, "state": "done",
+    }  # fmt: skip
+    directory = agent.http.get("/.well-known/http-message-signatures-directory")
+    assert directory.headers["content-type"].startswith("application/http-message-signatures")
+    [jwk] = directory.json()["keys"]
+    assert verified(jwk, "POST", receiver.url + path, headers, again) >= {"@target-uri"}
+    events = str(world.server.operator.call("GET", "audit", "events", query={"limit": 1000}))
+    assert "hook-canary" not in events + (world.folder / "server.log").read_text()
 
 
 @pytest.mark.attack("S1")

@@ -1,4 +1,4 @@
-"""The log's keys, sealed in the database: Ed25519, ML-DSA-44 for heads; P-256 for provenance.
+"""Keys sealed in the database: Ed25519, ML-DSA-44 for heads; P-256 for provenance; webhooks' own.
 
 What may never happen: a new key in the place of one that cannot be opened. Whoever trusts the old
 key would see a log that is signed by a stranger, and rightly refuse it.
@@ -78,6 +78,7 @@ def _new_p256() -> bytes:
 _ED25519: Final = _Kind("log", lambda: os.urandom(32), _ed25519_jwk)
 _MLDSA44: Final = _Kind("log-mldsa44", lambda: os.urandom(32), _mldsa44_jwk)
 _PROVENANCE: Final = _Kind("provenance", _new_p256, _p256_jwk)
+_WEBHOOK: Final = _Kind("webhook", lambda: os.urandom(32), _ed25519_jwk)
 
 
 async def load_or_create(store: Store, sealer: Sealer, clock: Clock, origin: str) -> NoteSigner:
@@ -103,6 +104,14 @@ async def load_or_create_provenance(
 ) -> EllipticCurvePrivateKey:
     """The P-256 key that signs provenance statements; made on the first call. Raises as above."""
     return _p256((await _load(store, sealer, clock, origin, _PROVENANCE)).reveal())
+
+
+async def load_or_create_webhook(
+    store: Store, sealer: Sealer, clock: Clock, origin: str
+) -> Ed25519PrivateKey:
+    """The Ed25519 key that signs webhooks; made on the first call. Raises as above."""
+    seed = await _load(store, sealer, clock, origin, _WEBHOOK)
+    return Ed25519PrivateKey.from_private_bytes(seed.reveal())
 
 
 async def _load(store: Store, sealer: Sealer, clock: Clock, origin: str, kind: _Kind) -> Secret:

@@ -23,7 +23,8 @@ from cryogate.ports.store import GuardFailed, Statement, UnitOfWork
 
 MAX_REASON: Final = 500
 _ERASE: Final = (
-    "shred_texts", "shred_results", "shred_provenance", "shred_questions", "shred_asks",
+    "shred_texts", "shred_results", "shred_provenance", "shred_webhooks", "shred_questions",
+    "shred_asks",
     "shred_votes", "shred_approvals", "shred_jobs", "shred_tokens", "shred_experiment",
 )  # fmt: skip
 

@@ -14,6 +14,7 @@ from cryogate.cli.times import TIME
 
 RELEASES = click.Choice(["none", "aggregates", "raw"])
 _MIN_COUNT = "Aggregates leave out outcomes seen less often."
+_WEBHOOK = "Told of its jobs' ends: an address within what the operators list."
 _TOP_K = "Aggregates show only so many outcomes, the most frequent; 0: all."
 
 
@@ -37,6 +38,7 @@ def group() -> None:
 @click.option("--release", type=RELEASES, default="aggregates", show_default=True)
 @click.option("--min-count", type=click.IntRange(1), default=1, show_default=True, help=_MIN_COUNT)
 @click.option("--top-k", type=click.IntRange(0), default=0, show_default=True, help=_TOP_K)
+@click.option("--webhook", default="", help=_WEBHOOK)
 @click.option("--budget", type=CENTS, required=True, help="12.50, or 1250c.")
 @click.option("--budget-shots", type=click.IntRange(0), required=True)
 @click.option("--currency", default="USD", show_default=True)
@@ -54,6 +56,7 @@ def create(
     release: str,
     min_count: int,
     top_k: int,
+    webhook: str,
     budget: int,
     budget_shots: int,
     currency: str,
@@ -75,6 +78,7 @@ def create(
         "release": release,
         "min_count": min_count,
         "top_k": top_k,
+        "webhook": webhook,
         "budget_cents": budget,
         "currency": currency,
         "budget_shots": budget_shots,
@@ -122,6 +126,7 @@ def close(settings: Settings, name: str) -> None:
 @click.option("--release", type=RELEASES)
 @click.option("--min-count", type=click.IntRange(1), help=_MIN_COUNT)
 @click.option("--top-k", type=click.IntRange(0), help=_TOP_K)
+@click.option("--webhook", help=f"{_WEBHOOK} An empty one ends it.")
 def set_(
     settings: Settings,
     name: str,
@@ -132,6 +137,7 @@ def set_(
     release: str | None,
     min_count: int | None,
     top_k: int | None,
+    webhook: str | None,
 ) -> None:
     """Change window, agents, backends or release."""
     change: dict[str, Any] = {}
@@ -149,10 +155,12 @@ def set_(
         change["min_count"] = min_count
     if top_k is not None:
         change["top_k"] = top_k
+    if webhook is not None:
+        change["webhook"] = webhook
     if not change:
         raise click.UsageError(
-            "say what to change: --closes, --reopen, --agent, --backend, --release, --min-count"
-            " or --top-k"
+            "say what to change: --closes, --reopen, --agent, --backend, --release, --min-count,"
+            " --top-k or --webhook"
         )
     _patch(settings, name, change)
 
@@ -206,6 +214,7 @@ def _human(found: dict[str, Any]) -> None:
         "release",
         "min_count",
         "top_k",
+        "webhook",
     )
     rows: list[tuple[str, object]] = [(label, found.get(label)) for label in names]
     budget = found.get("budget")

@@ -37,6 +37,7 @@ def group() -> None:
 @click.option("--idempotency-key", help="One key, one job, however often it is sent.")
 @click.option("--metadata", multiple=True, metavar="NAME=VALUE")
 @_PARAMETERS
+@click.option("--webhook", help="An address that is told when the job is over.")
 @click.option("--top", type=click.IntRange(1), default=16, show_default=True, help="Bars to show.")
 def submit(
     settings: Settings,
@@ -50,6 +51,7 @@ def submit(
     idempotency_key: str | None,
     metadata: tuple[str, ...],
     values: tuple[str, ...],
+    webhook: str | None,
     top: int,
 ) -> None:
     """Submit the circuit in FILE (- reads standard input)."""
@@ -70,6 +72,7 @@ def submit(
             idempotency_key=idempotency_key,
             metadata={name: str(value) for name, value in pairs(metadata).items()},
             parameters=parameters(values),
+            webhook=webhook,
         )
         if not wait:
             document = msgspec.to_builtins(job)

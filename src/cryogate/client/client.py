@@ -172,9 +172,11 @@ class Client:
         idempotency_key: str | None = None,
         metadata: Mapping[str, str] | None = None,
         parameters: Mapping[str, float] | None = None,
+        webhook: str | None = None,
     ) -> Job:
         """Hand a job over. Every submission has an idempotency key, so a lost answer can be asked
-        for again and still gives one job. ``parameters`` bind the circuit's ``input`` declarations.
+        for again and still gives one job. ``parameters`` bind the circuit's ``input`` declarations;
+        ``webhook`` is told when the job is over.
         """
         body: dict[str, object] = {
             "backend": backend,
@@ -184,6 +186,8 @@ class Client:
         }
         if session_id is not None:
             body["session_id"] = session_id
+        if webhook is not None:
+            body["webhook"] = webhook
         if metadata:
             body["metadata"] = dict(metadata)
         return self._get(Call("POST", "/v1/jobs", body), Job)

@@ -223,6 +223,7 @@ class Notify(Section, frozen=True, kw_only=True):
     webhook_url: str = ""
     webhook_secret_file: str = ""
     job_webhooks: tuple[str, ...] = ()
+    webhook_hosts: tuple[str, ...] = ()
     smtp_host: str = ""
     smtp_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 587
     smtp_security: Literal["starttls", "tls", "insecure_clear"] = "starttls"

@@ -161,6 +161,7 @@ REASONS: Final[Mapping[str, int]] = MappingProxyType(
         "token.delegated": ALL,
         "token.issued": ALL,
         "token.refused": ALL,
+        "webhook.undeliverable": ALL,
     }
 )
 # First words of reasons that the program writes, followed by nothing but its own values.

@@ -37,7 +37,8 @@ class Experiment:
 
     An empty allow-list allows nobody and nothing. ``min_count`` and ``top_k`` cut what
     aggregates show: outcomes seen less often, and all but the most frequent (0: no such cut). Only
-    what administers experiments reads them here; a release reads them with the result.
+    what administers experiments reads them here; a release reads them with the result. Its
+    ``webhook`` is told when jobs are over.
     """
 
     experiment_id: str
@@ -54,6 +55,7 @@ class Experiment:
     created_ms: int
     min_count: int = 1
     top_k: int = 0
+    webhook: str = ""
 
     def is_open(self, now_ms: int) -> bool:
         """Open means: not closed by hand and inside ``[opens_ms, closes_ms)``."""

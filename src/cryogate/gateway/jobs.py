@@ -38,6 +38,7 @@ from cryogate.gateway.views import (
     JobView,
     job_view,
 )
+from cryogate.outbound.hooks import Hooks, host_of
 from cryogate.ports.approvals import Approvals
 from cryogate.ports.budgets import Hold, Ledger, Payer
 from cryogate.ports.clock import Clock
@@ -72,6 +73,7 @@ class JobService:
         accepted: Callable[[], None],
         refusals: JobRefusals,
         checks: VendorChecks,
+        hooks: Hooks,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -84,6 +86,7 @@ class JobService:
         self._accepted = accepted
         self._refusals = refusals
         self._checks = checks
+        self._hooks = hooks
 
     async def submit(self, caller: Caller, request: JobRequest) -> tuple[JobView, bool]:
         """Accept a job, or return the one that this idempotency key already made.
@@ -95,6 +98,8 @@ class JobService:
             Unavailable: somebody who must answer did not; nothing was reserved.
         """
         digest = request.digest()
+        if request.webhook is not None:
+            self._hooks.check(request.webhook)
         if request.idempotency_key is not None:
             earlier = await self._earlier(caller, request.idempotency_key, digest)
             if earlier is not None:
@@ -204,6 +209,11 @@ class JobService:
                 approval_id, extra, events = self._approvals.open(
                     terms, job_id, caller.owner, why, now_ms, least=least
                 )
+        reasons = decision.reasons
+        if request.webhook is not None:
+            hook: dict[str, SqlValue] = {"job_id": job_id, "url": request.webhook}
+            extra = (*extra, Statement("job_webhook", hook))
+            reasons = (*reasons, f"webhook {host_of(request.webhook)}")
         # (7) one transaction: it fails, and nothing happened
         hold = Hold(
             job_id, caller.grant.experiment_id, caller.token_id, request.session_id,
@@ -242,7 +252,7 @@ class JobService:
             case,
             "job.parked" if state is JobState.PARKED else "job.accepted",
             Outcome.INTENT,
-            decision.reasons,
+            reasons,
             decision.policy_digest,
             job_id=job_id,
             approval_id=approval_id,

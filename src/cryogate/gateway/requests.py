@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from cryogate.circuits import Format
+from cryogate.outbound.hooks import MAX_HOOK
 
 Shots = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 BackendName = Annotated[
@@ -53,6 +54,7 @@ class JobRequest(EstimateRequest, frozen=True, forbid_unknown_fields=True, kw_on
     """``POST /v1/jobs``."""
 
     idempotency_key: Key | None = None
+    webhook: Annotated[str, msgspec.Meta(max_length=MAX_HOOK)] | None = None
     metadata: Annotated[
         dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], MetaText],
         msgspec.Meta(max_length=16),

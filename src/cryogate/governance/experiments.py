@@ -24,6 +24,7 @@ from cryogate.governance.budgets import budget_view
 from cryogate.governance.paging import Page, cut, decode_cursor, page_size
 from cryogate.governance.people import require_operator
 from cryogate.governance.rows import number, text
+from cryogate.outbound.hooks import MAX_HOOK, Hooks, host_of
 from cryogate.ports.budgets import BudgetView
 from cryogate.ports.clock import Clock
 from cryogate.ports.store import (
@@ -51,6 +52,7 @@ CostCenter = Annotated[str, msgspec.Meta(pattern=r"\A[ -~]{0,64}\Z")]
 Currency = Annotated[str, msgspec.Meta(pattern=r"\A[A-Z]{3}\Z")]
 Right = Literal["none", "aggregates", "raw"]
 MinCount = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Webhook = Annotated[str, msgspec.Meta(max_length=MAX_HOOK)]
 TopK = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
 
@@ -69,6 +71,7 @@ class NewExperiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     release: Right = "aggregates"
     min_count: MinCount = 1
     top_k: TopK = 0
+    webhook: Webhook = ""
     budget_cents: int
     currency: Currency
     budget_shots: int
@@ -84,6 +87,7 @@ class ExperimentChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     release: Right | UnsetType = UNSET
     min_count: MinCount | UnsetType = UNSET
     top_k: TopK | UnsetType = UNSET
+    webhook: Webhook | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,7 @@ def _read(row: Row) -> ExperimentWithBudget:
         number(row, "created_ms"),
         number(row, "min_count"),
         number(row, "top_k"),
+        text(row, "webhook"),
     )
     return ExperimentWithBudget(experiment, budget_view(row))
 
@@ -143,9 +148,9 @@ async def experiment_with_budget(
 class ExperimentAdmin:
     """Create, list, show and change experiments."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
-        self._clock = clock
+    def __init__(self, store: Store, clock: Clock, hooks: Hooks | None = None) -> None:
+        self._store, self._clock = store, clock
+        self._hooks = hooks or Hooks()
 
     async def create(self, new: NewExperiment, actor: str) -> ExperimentWithBudget:
         """Open an experiment with its budget as ``actor``, an operator.
@@ -160,6 +165,8 @@ class ExperimentAdmin:
         require_slug(new.experiment_id, "experiment_id")
         _require_plain(new.purpose)
         _require_names(new.allowed_agents, new.allowed_backends)
+        if new.webhook:
+            self._hooks.check(new.webhook)
         require_limits(new.budget_cents, new.budget_shots)
         opens_ms = now_ms if new.opens_at is None else _epoch_ms(new.opens_at)
         closes_ms = _epoch_ms(new.closes_at)
@@ -182,11 +189,12 @@ class ExperimentAdmin:
                 },
             ),
             Statement(
-                "experiment_cut",
+                "experiment_more",
                 {
                     "experiment_id": new.experiment_id,
                     "min_count": new.min_count,
                     "top_k": new.top_k,
+                    "webhook": new.webhook,
                 },
             ),
             Statement(
@@ -270,6 +278,8 @@ class ExperimentAdmin:
             Conflict: it was shredded, or others keep changing it.
         """
         require_operator(actor)
+        if isinstance(change.webhook, str) and change.webhook:
+            self._hooks.check(change.webhook)
         key = await self._store.fetch_one("scope_key", {"scope": experiment_id})
         if key is not None and key["shredded_ms"] is not None:
             raise Conflict("experiment_shredded", "the experiment was shredded: it stays as it is")
@@ -314,6 +324,7 @@ def _columns(experiment: Experiment) -> dict[str, SqlValue]:
         "release": experiment.release.value,
         "min_count": experiment.min_count,
         "top_k": experiment.top_k,
+        "webhook": experiment.webhook,
     }
 
 
@@ -337,6 +348,8 @@ def _changed(old: Experiment, change: ExperimentChange) -> dict[str, SqlValue]:
         columns["min_count"] = change.min_count
     if change.top_k is not UNSET:
         columns["top_k"] = change.top_k
+    if change.webhook is not UNSET:
+        columns["webhook"] = change.webhook
     return columns
 
 
@@ -349,6 +362,8 @@ def _told(name: str, names: Iterable[str]) -> str:
 
 
 def _told_change(name: str, old: SqlValue, new: SqlValue) -> str:
+    if name == "webhook":  # its path may be a secret of the receiver's
+        return f"webhook {host_of(str(old))} -> {host_of(str(new))}"
     if name not in ("allowed_agents", "allowed_backends"):
         return f"{name} {old} -> {new}"
     before, after = _names(str(old)), _names(str(new))

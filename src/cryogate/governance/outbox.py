@@ -17,6 +17,7 @@ import json
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,7 @@ _QUIET_MS = _PRUNE_MS = 3_600_000
 _JOB_FACTS = (
     "job_id", "experiment_id", "agent_id", "qpu", "shots", "cost_actual_cents", "currency",
 )  # fmt: skip
+_JOB_IDS = ("job_id", "experiment_id", "agent_id")
 _BATCH, _AT_ONCE, _SPAN = 100, 20, 5_000
 
 
@@ -70,7 +72,8 @@ class Outbox:
         if len(self._channels) != len(channels):
             raise ValueError("two channels have one name")
         self._console = console
-        self._jobs = int(any(channel.experiment for channel in channels))
+        self._asked = any(channel.by_request for channel in channels)
+        self._jobs = int(self._asked or any(channel.experiment for channel in channels))
         self._prune_ms = 0
         self.place = Place(store, CURSOR, _SPAN)
 
@@ -92,8 +95,10 @@ class Outbox:
             span = Span(span.first, number(rows[-1], "seq") + 1)
         statements = [self.place.moved(span)]
         events = [json.loads(text(row, "body")) for row in rows]
+        hooks = await self._hooks(events)
         for event, clear in zip(events, await self._clear(events), strict=True):
-            statements += self._entries(event, clear)
+            asked = hooks.get(str(event.get("job_id")), frozenset())
+            statements += self._entries(event, clear, asked)
         try:
             await self._commit(*statements)
         except GuardFailed:
@@ -103,7 +108,18 @@ class Outbox:
     async def _clear(self, events: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
         return events if self._reader is None else await self._reader.clear(events)
 
-    def _entries(self, event: Mapping[str, Any], clear: Mapping[str, Any]) -> Sequence[Statement]:
+    async def _hooks(self, events: Sequence[Mapping[str, Any]]) -> Mapping[str, AbstractSet[str]]:
+        """For each job that is over, the channels through which it wants that told."""
+        found: dict[str, set[str]] = {}
+        jobs = [event["job_id"] for event in events if event["action"] in JOB_ENDS]
+        if self._asked and jobs:
+            for row in await self._store.fetch("hooks_of_jobs", {"jobs": json.dumps(jobs)}):
+                found.setdefault(text(row, "job_id"), set()).add(text(row, "channel"))
+        return found
+
+    def _entries(
+        self, event: Mapping[str, Any], clear: Mapping[str, Any], hooks: AbstractSet[str]
+    ) -> Sequence[Statement]:
         """What is kept of an event until it is told is as sealed as the event."""
         kind, about, quiet_ms = _sorted(clear)
         now_ms = self._clock.now_ms()
@@ -117,7 +133,7 @@ class Outbox:
         return [
             Statement("outbox_add", {**entry, "channel": name}, rows=None)
             for name, channel in self._channels.items()
-            if _concerns(channel, kind, event)
+            if (name in hooks if channel.by_request else _concerns(channel, kind, event))
         ]
 
     # -- (2) to (4) ------------------------------------------------------------------------
@@ -159,14 +175,16 @@ class Outbox:
     async def _failed(self, row: Row, key: Mapping[str, SqlValue], tried: int, why: str) -> None:
         log.warning("message %s to %s: %s", row["message_id"], row["channel"], why)
         if tried >= MAX_ATTEMPTS:
+            named = self._channels[str(row["channel"])].by_request
             event = Event(
                 timestamp_ms=self._clock.now_ms(),
-                action="message.undeliverable",
+                # an agent's own address that does not answer is for the log, not for people
+                action="webhook.undeliverable" if named else "message.undeliverable",
                 outcome=Outcome.FAILURE,
                 decision_reasons=(f"channel:{row['channel']}", f"kind:{row['kind']}"),
             )
             # a message about undeliverable messages that cannot be delivered says no more
-            events = () if row["kind"] == event.action else (event,)
+            events = () if row["kind"] == "message.undeliverable" else (event,)
             await self._done(key, "dead", why[:200], events)
             return
         wait_ms = min(_LONGEST_WAIT_MS, _FIRST_WAIT_MS << (tried - 1))
@@ -192,10 +210,16 @@ class Outbox:
         created_ms = number(row, "created_ms")
         urgent = kind in URGENT
         if kind in JOB_ENDS:
+            title, data, to = f"Job {about}: {kind.removeprefix('job.')}", _job_data(event), ""
+            if self._channels[text(row, "channel")].by_request:
+                named = {"job_id": about, "channel": text(row, "channel")}
+                hook = await self._store.fetch_one("hook_of", named)
+                if hook is None:
+                    return None  # it was taken back meanwhile
+                to, data = text(hook, "url"), _job_ids(event)
             return Message(
-                message_id, kind, about, f"Job {about}: {kind.removeprefix('job.')}",
-                (), "", "", created_ms, attempt, urgent, _job_data(event),
-            )  # fmt: skip
+                message_id, kind, about, title, (), "", "", created_ms, attempt, urgent, data, to
+            )
         if not kind.startswith("approval."):
             [clear] = await self._clear([event])
             return Message(
@@ -237,6 +261,12 @@ def _job_data(event: Mapping[str, Any]) -> dict[str, object]:
     """What a program is told of a job that is over: ids and numbers, and nothing a vendor wrote."""
     told = {name: event.get(name) for name in _JOB_FACTS}
     return {"event": event["action"], **{n: v for n, v in told.items() if v is not None}}
+
+
+def _job_ids(event: Mapping[str, Any]) -> dict[str, object]:
+    """What an address hears that an agent has named: ids and the state."""
+    found: dict[str, object] = {n: event[n] for n in _JOB_IDS if event.get(n) is not None}
+    return {**found, "state": str(event["action"]).removeprefix("job.")}
 
 
 def _sorted(event: Mapping[str, Any]) -> tuple[str, str, int]:

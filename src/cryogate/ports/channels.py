@@ -48,15 +48,18 @@ class Message:
     attempt: int = 1
     urgent: bool = False
     data: dict[str, object] = field(default_factory=dict)
+    to: str = ""
 
 
 class Channel(ABC):
     """Adapters implement `_send` and may raise anything; callers use `send`.
 
-    With an ``experiment`` a channel hears of the ends of its jobs, and of nothing else.
+    With an ``experiment`` a channel hears of the ends of its jobs, and of nothing else. One that is
+    ``by_request`` has no address of its own: it hears of the jobs that name one (`Message.to`).
     """
 
     experiment: str = ""
+    by_request: bool = False
 
     @property
     @abstractmethod

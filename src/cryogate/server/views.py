@@ -109,6 +109,7 @@ def experiment_view(item: ExperimentWithBudget) -> dict[str, Any]:
         "release": experiment.release.value,
         "min_count": experiment.min_count,
         "top_k": experiment.top_k,
+        "webhook": experiment.webhook,
         "created_at": rfc3339(experiment.created_ms),
         "budget": _figures(item.budget),
     }

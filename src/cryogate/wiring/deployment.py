@@ -116,6 +116,7 @@ class Deployment:
         self.outside = Outside(ground, self.audit, self.watch.alerts)
         self._exit.push_async_callback(self.outside.close)
         self.provenances = await open_provenances(ground)
+        await self.telling.open()
         await self.audit.start()
         self._exit.push_async_callback(self.audit.close)
         await self.identity.revocations.refresh()
@@ -141,6 +142,7 @@ class Deployment:
             *self.governance.endpoints(self.road.dispatcher, self.road.changes),
             *self.policies.endpoints(),
             *self._ops.endpoints(),
+            *self.telling.endpoints(),
             *log_endpoints(self.ground, self.road, self.audit, self.provenances, self.outside),
             *self._metrics_endpoints(),
             *SinkRoutes(LetterDesk(self.ground.store, self.ground.clock, self.feeders)).endpoints(),

@@ -72,7 +72,7 @@ class Governance:
             changes.tell(approval_id)
 
         others = OperatorRoutes(
-            experiments=ExperimentAdmin(store, clock),
+            experiments=ExperimentAdmin(store, clock, ground.hooks),
             overview=Overview(store),
             cancel=dispatcher.cancel,
             devices=lambda: ground.devices,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cryogate.audit.opening import Opener
@@ -16,6 +16,7 @@ from cryogate.governance.denials import RecentDenials
 from cryogate.governance.pricing import DataPriceBook, default_price_book, load_price_book
 from cryogate.outbound.addresses import networks
 from cryogate.outbound.fetcher import Fetcher
+from cryogate.outbound.hooks import Hooks
 from cryogate.outbound.issuers import IssuerKeys
 from cryogate.policies.active import ActivePolicy
 from cryogate.ports.clock import Clock, monotonic_ms
@@ -51,6 +52,7 @@ class Ground:
         self.policy = ActivePolicy()
         self.denials = RecentDenials()
         self.fetcher = open_fetcher(config.outbound)
+        self.hooks = open_hooks(config.notify.webhook_hosts)
         self.issuers = IssuerKeys(self.fetcher, monotonic_ms)
         server = config.server
         self.tls: ServerTls | None = None
@@ -69,6 +71,18 @@ class Ground:
     def devices(self) -> Mapping[str, Backend]:
         """The devices that there are, by name."""
         return self.registry.devices()
+
+
+def open_hooks(hosts: Sequence[str]) -> Hooks:
+    """Where agents' and experiments' webhooks may lead.
+
+    Raises:
+        ConfigError: an entry is no host.
+    """
+    try:
+        return Hooks(hosts)
+    except ValueError as error:
+        raise ConfigError(f"notify.webhook_hosts: {error}") from error
 
 
 def open_fetcher(outbound: Outbound) -> Fetcher:

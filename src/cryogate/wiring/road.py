@@ -132,6 +132,7 @@ class Road:
             devices=lambda: ground.devices,
             accepted=self.dispatcher.poke,
             refusals=JobRefusals(store, ground.denials),
+            hooks=ground.hooks,
             checks=checks,
         )
         results = ResultService(store, clock, ground.policy, governance.approvals)

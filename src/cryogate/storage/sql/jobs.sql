@@ -46,6 +46,9 @@ WHERE NOT EXISTS (
         WHERE e.experiment_id = :experiment_id AND e.closed = 0
           AND e.opens_ms <= :now_ms AND e.closes_ms > :now_ms)
 
+-- name: job_webhook
+INSERT INTO job_webhooks (job_id, url) VALUES (:job_id, :url)
+
 -- name: job_by_key
 SELECT job_id, request_sha256 FROM jobs
 WHERE agent_id = :agent_id AND idempotency_key = :idempotency_key

@@ -24,6 +24,30 @@ WHERE seq >= :first AND seq < :past
            AND action IN ('job.done', 'job.failed', 'job.cancelled', 'job.expired', 'job.revoked')))
 ORDER BY seq
 
+-- name: hooks_of_jobs [sqlite]
+-- Which of these jobs are to be told about, and by which of the two channels.
+SELECT job_id, 'hook:job' AS channel FROM job_webhooks
+WHERE job_id IN (SELECT value FROM json_each(:jobs))
+UNION ALL
+SELECT j.job_id, 'hook:experiment' AS channel
+FROM jobs j JOIN experiments e ON e.experiment_id = j.experiment_id
+WHERE j.job_id IN (SELECT value FROM json_each(:jobs)) AND e.webhook <> ''
+
+-- name: hooks_of_jobs [postgres]
+SELECT job_id, 'hook:job' AS channel FROM job_webhooks
+WHERE job_id IN (SELECT jsonb_array_elements_text(:jobs::text::jsonb))
+UNION ALL
+SELECT j.job_id, 'hook:experiment' AS channel
+FROM jobs j JOIN experiments e ON e.experiment_id = j.experiment_id
+WHERE j.job_id IN (SELECT jsonb_array_elements_text(:jobs::text::jsonb)) AND e.webhook <> ''
+
+-- name: hook_of
+SELECT url FROM job_webhooks
+WHERE job_id = :job_id AND CAST(:channel AS TEXT) = 'hook:job'
+UNION ALL
+SELECT e.webhook AS url FROM jobs j JOIN experiments e ON e.experiment_id = j.experiment_id
+WHERE j.job_id = :job_id AND CAST(:channel AS TEXT) = 'hook:experiment' AND e.webhook <> ''
+
 -- name: outbox_add
 -- What was said after quiet_ms is not said again.
 INSERT INTO outbox (channel, about, kind, body, state, attempts, due_ms, created_ms)
@@ -33,9 +57,10 @@ WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE about = :about AND channel = :chann
                   AND kind = :kind AND created_ms > CAST(:quiet_ms AS BIGINT))
 
 -- name: outbox_due
+-- People come before programs, however many of those are due.
 SELECT message_id, channel, about, kind, body, attempts, created_ms FROM outbox
 WHERE state = 'waiting' AND due_ms <= :now_ms
-ORDER BY due_ms, message_id LIMIT :limit
+ORDER BY CASE WHEN channel LIKE 'hook:%' THEN 1 ELSE 0 END, due_ms, message_id LIMIT :limit
 
 -- name: outbox_claim
 UPDATE outbox SET attempts = attempts + 1, due_ms = :lease_ms

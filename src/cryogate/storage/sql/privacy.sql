@@ -50,7 +50,8 @@ DELETE FROM sealed_texts WHERE scope = :scope
 
 -- name: shred_experiment
 -- It stays closed: what comes after would be sealed under no key.
-UPDATE experiments SET closed = 1, purpose = '(shredded)', owner = '(shredded)'
+UPDATE experiments SET closed = 1, purpose = '(shredded)', owner = '(shredded)',
+                       webhook = ''
 WHERE experiment_id = :scope
 
 -- name: shred_jobs
@@ -63,6 +64,9 @@ DELETE FROM results WHERE job_id IN (SELECT job_id FROM jobs WHERE experiment_id
 
 -- name: shred_provenance
 DELETE FROM provenance WHERE job_id IN (SELECT job_id FROM jobs WHERE experiment_id = :scope)
+
+-- name: shred_webhooks
+DELETE FROM job_webhooks WHERE job_id IN (SELECT job_id FROM jobs WHERE experiment_id = :scope)
 
 -- name: shred_questions
 DELETE FROM refused_questions WHERE experiment_id = :scope
