@@ -6,7 +6,7 @@ import base64
 import json
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -14,12 +14,14 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.support.audit import ORIGIN, Deployment, event, record, signer
+from tests.support.goverify_build import build
 from tests.support.running import PROGRAM, running
 from tests.support.sinks import Told
 from tests.support.up import CLI, clean_env
 from tests.support.witnesses import OurWitness, litewitness
 
 from cryogate.audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from cryogate.audit.cosign import Mldsa44Cosigner
 from cryogate.audit.cosigning import Cosigning
 from cryogate.audit.errors import NoteRefused
 from cryogate.audit.log import AuditLog
@@ -28,6 +30,7 @@ from cryogate.audit.receipts import JobReceipt, Receipts, parse_proof
 from cryogate.audit.tlog_policy import Policy, parse_policy
 from cryogate.audit.witness_client import Send, WitnessClient
 from cryogate.audit.witness_protocol import AddCheckpoint
+from cryogate.domain.secrets import Secret
 from cryogate.outbound.addresses import networks
 from cryogate.outbound.fetcher import Answer, Fetcher
 from cryogate.ports.store import SqlValue, Statement, Store, UnitOfWork
@@ -328,10 +331,12 @@ async def test_litewitness_and_ours_make_a_quorum(
     """A witness that others wrote, in Go: it reads our requests, we read its cosignatures."""
     (tmp_path / "lite").mkdir()
     known = {ORIGIN: signer().verifier().vkey()}
+    torchverify = build(tmp_path, "torchverify")
     with litewitness(tmp_path / "lite", "lite.example/w", known) as lite:
         door = Fetcher(allowed=networks(["127.0.0.0/8"]), insecure_http=True)
         theirs = WitnessClient(lite.url, [lite.key], door.send)
-        policy = policy_of("all", lite.key, two[0].verifiers[0], two[0].verifiers[1])
+        keys = (lite.key, *two[0].verifiers)
+        policy = policy_of("all", *keys)
         async with place.running() as (store, log), door:
             rounds = cosigning(place, store, log, policy, theirs, client(two[0]))
             size = 0
@@ -340,7 +345,11 @@ async def test_litewitness_and_ours_make_a_quorum(
                 size += more
                 place.clock.advance(s=1)
                 assert await rounds.round(), rounds.standings
-                assert policy.open(rounds.cosigned() or b"").size == size
+                note = rounds.cosigned() or b""
+                assert policy.open(note).size == size
+                found = torchwood(torchverify, tmp_path, keys, note)
+                assert found.returncode == 0, found.stderr
+                assert found.stdout.startswith(f"{size} ")
             # one that does not know how far the witness is, is told (409), and goes on from there
             fresh = WitnessClient(lite.url, [lite.key], door.send)
             note = await grow(log, store, 9, size)
@@ -359,9 +368,89 @@ async def test_litewitness_and_ours_make_a_quorum(
                 assert {kind for kind, _ in other.alerts.kinds} == {"witness_contradicts"}
 
 
+def torchwood(
+    program: Path, folder: Path, keys: Sequence[NoteVerifier], note: bytes
+) -> subprocess.CompletedProcess[str]:
+    """What torchwood, which is not ours, says of a head that all of ``keys`` must have cosigned."""
+    lines = [f"witness w{n} {key.vkey()}" for n, key in enumerate(keys)]
+    names = " ".join(f"w{n}" for n in range(len(keys)))
+    group = [f"group all all {names}", "quorum all"] if keys else ["quorum none"]
+    text = "\n".join([f"log {signer().verifier().vkey()}", *lines, *group])
+    (folder / "torch.policy").write_text(text)
+    (folder / "torch.head").write_bytes(note)
+    return subprocess.run(
+        [program, folder / "torch.policy", "checkpoint", folder / "torch.head"],
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+
+
+@pytest.mark.attack("L1")
+async def test_torchwood_and_we_agree_on_what_is_no_quorum(
+    place: Place, two: tuple[OurWitness, OurWitness], tmp_path: Path
+) -> None:
+    torchverify = build(tmp_path, "torchverify")
+    first, second = two
+    async with place.running() as (store, log):
+        rounds = cosigning(place, store, log, policy_of("all", *first.verifiers), client(first))
+        await grow(log, store, 7, 0)
+        assert await rounds.round()
+    note = rounds.cosigned() or b""
+    parsed = parse_note(note)
+    ed, ml = (s for s in parsed.signatures if s.name == "one.example")
+
+    def without(*gone: NoteSignature, other: NoteSignature | None = None) -> bytes:
+        kept = tuple(s for s in parsed.signatures if s not in gone)
+        return Note(parsed.text, kept + ((other,) if other else ())).encode()
+
+    forged = NoteSignature(ml.name, ml.key_id, ml.signature[:-1] + bytes([ml.signature[-1] ^ 1]))
+    later = NoteSignature(ed.name, ed.key_id, ed.signature[:7] + b"\1" + ed.signature[8:])
+    both = tuple(first.verifiers)
+    for head, keys, good in (
+        (note, both, True),
+        (note, both[1:], True),
+        (without(ed), both[1:], True),
+        (without(ed), both, False),
+        (without(ml), both, False),
+        (without(ml, other=forged), both, False),
+        (without(ed, other=later), both, False),
+        (note, (*both, second.verifiers[1]), False),
+        (note.replace(b"\n7\n", b"\n8\n"), both, False),
+    ):
+        said = torchwood(torchverify, tmp_path, keys, head)
+        assert (said.returncode == 0) is good, said.stderr
+        if good:
+            assert policy_of("all", *keys).open(head).size == 7
+        else:
+            with pytest.raises(NoteRefused):
+                policy_of("all", *keys).open(head)
+
+
+async def test_litewitness_believes_a_log_by_its_mldsa44_key_alone(
+    place: Place, two: tuple[OurWitness, OurWitness], tmp_path: Path
+) -> None:
+    (tmp_path / "lite").mkdir()
+    beside = Mldsa44Cosigner(ORIGIN, Secret(b"\7" * 32), place.clock)
+    known = {ORIGIN: beside.verifier().vkey()}
+    with litewitness(tmp_path / "lite", "lite.example/w", known) as lite:
+        async with (
+            place.store() as store,
+            Fetcher(allowed=networks(["127.0.0.0/8"]), insecure_http=True) as door,
+        ):
+            log = AuditLog(store, place.clock, signer(), place.heads, ORIGIN, beside=[beside])
+            await log.start()
+            theirs = WitnessClient(lite.url, [lite.key], door.send)
+            rounds = cosigning(place, store, log, policy_of("all", lite.key), theirs)
+            for first, more in ((0, 5), (5, 300)):
+                await grow(log, store, more, first)
+                place.clock.advance(s=1)
+                assert await rounds.round(), rounds.standings
+            await log.close()
+
+
 @pytest.mark.slow
 def test_a_server_with_two_witnesses_and_an_auditor_who_wants_both(tmp_path: Path) -> None:
     """`cryogate up` with `audit.witnesses`, `audit watch --listen` and litewitness, for real."""
+    torchverify = build(tmp_path, "torchverify")
     (tmp_path / "first").mkdir()
     with running(tmp_path / "first"):
         pass  # the log's key is made
@@ -396,6 +485,10 @@ def test_a_server_with_two_witnesses_and_an_auditor_who_wants_both(tmp_path: Pat
                 proof = parse_proof(receipt["proof"])
                 size = policy.open(proof.checkpoint).size
                 assert proof.verify(receipt["entry"].encode(), policy.logs, origin).size == size
+                (tmp_path / "entry").write_text(receipt["entry"])
+                (tmp_path / "proof").write_text(receipt["proof"])
+                judged = [str(torchverify), "policy", "proof", "proof", "entry"]
+                subprocess.run(judged, cwd=tmp_path, check=True, timeout=30)
             shown = httpx.get(server.url + "/audit/checkpoint", trust_env=False).content
             assert policy.open(shown).size > 0
             env = clean_env(server.state)

@@ -1,4 +1,4 @@
-"""Builds the verifier in Go, once a test module that needs it."""
+"""Builds the verifiers in Go, once a test module that needs one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parent / "goverify"
+SOURCES = Path(__file__).parent
 
 
 def absent(reason: str) -> None:
@@ -18,17 +18,17 @@ def absent(reason: str) -> None:
     pytest.skip(reason)
 
 
-def build(folder: Path) -> Path:
+def build(folder: Path, program: str = "goverify") -> Path:
     """The program, in ``folder``; built by ``CRYOGATE_GO``, else by the Go that is installed."""
     go = os.environ.get("CRYOGATE_GO") or shutil.which("go")
     if go is None:
         absent("Go is not installed")
-    binary = folder / "goverify"
+    binary = folder / program
     built = subprocess.run(
         [go or "go", "build", "-mod=readonly", "-o", binary, "."],
-        cwd=SOURCE, env={**os.environ, "GOTOOLCHAIN": "local"}, timeout=300,
+        cwd=SOURCES / program, env={**os.environ, "GOTOOLCHAIN": "local"}, timeout=300,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if built.returncode:
-        absent(f"goverify cannot be built: {built.stderr[-300:]}")
+        absent(f"{program} cannot be built (.ci/go gives a Go that can): {built.stderr[-300:]}")
     return binary
