@@ -75,6 +75,11 @@ WAYS = {
          "two_qubit_gate": "10/5000", "spam": "5/5000", "one_qubit_per_two_qubit": 4},
         frozenset({"00", "11"}), 288,
     ),
+    "google": Way(
+        "google:willow_pink", NATIVE,
+        {"model": "per_task_and_shot", "task": "0.30", "shot": "0.001"},
+        frozenset({"01"}), 40,
+    ),
 }  # fmt: skip
 RATES = [
     {"from": "HQC", "to": "USD", "rate": "0.50", "source": "test", "as_of": "2026-11-01"},
@@ -154,6 +159,8 @@ class World:
         """Each piece of the vendor's long-lived secret that is one."""
         text = self.vendors[scheme].secret
         fields = json.loads(text) if text.startswith("{") else {"value": text}
+        if "private_key" in fields:
+            return [fields["private_key"].splitlines()[5]]
         return [
             v
             for k, v in fields.items()

@@ -126,20 +126,21 @@ def test_rigettis_parser_reads_what_we_write() -> None:
 
 def test_googles_client_runs_our_circuit_and_cirq_reads_what_we_mean() -> None:
     fake = GoogleFake(polls=1)
-    text = emit(GOOGLE_BELL, Dialect.CIRQ).decode()
+    programs = [cirq_program(seed, 4) for seed in range(12)] + [GOOGLE_BELL]
+    texts = "[" + ",".join(emit(p, Dialect.CIRQ).decode() for p in programs) + "]"
     with served(fake.app) as url:
-        found = run("google_quantum.py", "run", url, fake.mint(), GOOGLE_PROJECT, feed=text)
+        told = run("google_quantum.py", url, fake.mint(), GOOGLE_PROJECT, feed=texts)
+    found = told["run"]
     assert found["processors"] == ["rainbow", "willow_pink"]
     assert set(found["counts"]) == {"00", "11"}
     assert sum(found["counts"].values()) == 200
     assert (found["granted_s"], found["echoed"]) == (36_000, True)
     # every gate that we write, as Cirq reads and simulates it
-    programs = [cirq_program(seed, 4) for seed in range(12)] + [GOOGLE_BELL]
-    texts = "[" + ",".join(emit(p, Dialect.CIRQ).decode() for p in programs) + "]"
-    for program, theirs in zip(programs, run("google_quantum.py", "read", feed=texts), strict=True):
+    for program, theirs in zip(programs, told["read"], strict=True):
         ours: dict[str, float] = {}
-        measured = {op.clbits[0]: op.qubits[0] for op in program.operations()
-                    if op.name == "measure"}  # fmt: skip
+        measured = {
+            op.clbits[0]: op.qubits[0] for op in program.operations() if op.name == "measure"
+        }
         bits = [measured[bit] for bit in sorted(measured, reverse=True)]
         for state, chance in probabilities(program).items():
             text = "".join(str(state >> qubit & 1) for qubit in bits)

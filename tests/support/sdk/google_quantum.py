@@ -120,9 +120,8 @@ def run(url: str, token: str, project: str, document: dict[str, Any]) -> dict[st
 
 if __name__ == "__main__":
     fed = json.loads(sys.stdin.read())
-    done: Any
-    if sys.argv[1] == "read":
-        done = [read(document) for document in fed]
-    else:
-        done = run(sys.argv[2], sys.argv[3], sys.argv[4], fed)
+    done = {
+        "run": run(sys.argv[1], sys.argv[2], sys.argv[3], fed[-1]),
+        "read": [read(document) for document in fed],
+    }
     print(json.dumps(done))  # noqa: T201
