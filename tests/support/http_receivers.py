@@ -10,6 +10,7 @@ import hmac
 import itertools
 import json
 import re
+import ssl
 import tempfile
 import threading
 from functools import cache
@@ -31,10 +32,14 @@ class Refuse(CryogateError):
 
 
 class HttpReceiver(Receiver):
-    """``burst`` is how many requests are answered with 503 before the next is taken."""
+    """``burst`` is how many requests are answered with 503 before the next is taken.
+
+    With ``tls`` it speaks https.
+    """
 
     path = ""
     scheme = ""
+    tls: ssl.SSLContext | None = None
 
     async def start(self) -> None:
         if not hasattr(self, "port"):
@@ -68,7 +73,11 @@ class HttpReceiver(Receiver):
         self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
-        self.url = f"{self.scheme}+http://127.0.0.1:{self.port}{self.path}"
+        transport = "http"
+        if self.tls is not None:
+            self.server.socket = self.tls.wrap_socket(self.server.socket, server_side=True)
+            transport = "https"
+        self.url = f"{self.scheme}+{transport}://127.0.0.1:{self.port}{self.path}"
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
         self.alive = True
 
