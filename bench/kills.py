@@ -44,7 +44,8 @@ def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory() as room, database(kind) as dsn:
         report = Storm(Path(room), seed, dsn).storm(kills, jobs)
     print(f"{kind}: {report.kills} kills, {report.killed_in_start} of them while it started, "
-          f"{report.cut_off} in the middle of a call; {report.faults} faults armed\n"
+          f"{report.in_call} while a submission was at the vendor, {report.cut_off} while one was "
+          f"being sent; {report.faults} faults armed\n"
           f"{report.jobs} jobs {dict(report.states)}, {report.calls_made} submissions reached the "
           f"vendor\n{report.events} events, {report.acknowledged} of them acknowledged to agents, "
           f"{report.heads} signed heads kept\n"

@@ -8,9 +8,12 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from tests.support.postgres import PostgresMissing, PostgresServer
+from tests.support.up import keep_bytecode
 
 from cryogate.storage import PostgresStore
 from cryogate.testing.clock import FakeClock
+
+keep_bytecode(os.environ)
 
 
 @pytest.fixture(scope="session")

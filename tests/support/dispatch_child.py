@@ -41,13 +41,16 @@ COST_CENTS = 40
 
 
 class Steps:
-    def __init__(self, fatal: int) -> None:
-        self.count = 0
-        self._fatal = fatal
+    """Counts the steps; at the fatal one its name is left in ``grave`` and the process dies."""
 
-    def step(self) -> None:
+    def __init__(self, fatal: int, grave: Path) -> None:
+        self.count = 0
+        self._fatal, self._grave = fatal, grave
+
+    def step(self, name: str) -> None:
         self.count += 1
         if self.count == self._fatal:
+            self._grave.write_text(name)
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -67,9 +70,10 @@ class SteppedStore(Store):
         return await self._inner.fetch(query, params)
 
     async def commit(self, work: UnitOfWork) -> Sequence[Sequence[Row]]:
-        self._steps.step()
+        name = work.statements[0].name if work.statements else "events"
+        self._steps.step(f"before {name}")
         rows = await self._inner.commit(work)
-        self._steps.step()
+        self._steps.step(f"after {name}")
         return rows
 
 
@@ -94,18 +98,18 @@ class FileVendor(Provider):
         return (DEVICE,)
 
     async def submit(self, submission: Submission, lease: Lease) -> str:
-        self._steps.step()
+        self._steps.step("before the vendor has it")
         row = await self._store.fetch_one("dispatch_attempts", {"job_id": submission.job_id})
         entry = {"job": submission.job_id, "intents": None if row is None else row["attempts"]}
         with self._journal.open("a") as journal:
             journal.write(json.dumps(entry) + "\n")
             journal.flush()
             os.fsync(journal.fileno())
-        self._steps.step()
+        self._steps.step("after the vendor has it")
         return f"v-{submission.job_id}"
 
     async def find(self, job_id: str, lease: Lease) -> str | None:
-        self._steps.step()
+        self._steps.step("looking for it")
         known = any(entry["job"] == job_id for entry in self.accepted())
         return f"v-{job_id}" if known else None
 
@@ -123,7 +127,7 @@ class FileVendor(Provider):
     async def result(
         self, vendor_id: str, lease: Lease, program: Program | None = None
     ) -> RawResult:
-        self._steps.step()
+        self._steps.step("before its result")
         return RawResult({"0": 6, "1": 4}, 10)
 
     async def cancel(self, vendor_id: str, lease: Lease) -> None:
@@ -139,7 +143,7 @@ class NothingRevoked(RevocationView):
 
 
 async def main(directory: Path, fatal: int) -> None:
-    clock, steps = SystemClock(), Steps(fatal)
+    clock, steps = SystemClock(), Steps(fatal, directory / "grave")
     store = SteppedStore(SqliteStore(directory / "db", clock), steps)
     await store.open()
     changes = JobChanges()

@@ -11,6 +11,7 @@ Every life is given jobs of its own, so that there is always something to lose.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import random
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tests.support.kills_verdict import ENDED, Report, StormBooks, judge
 from tests.support.running import GHZ, PRICES, Agent, Running
 from tests.support.up import CLI, clean_env
@@ -78,7 +80,7 @@ class Storm:
         self.report = Report()
         self.books = StormBooks(self.state, dsn)
         self.process: subprocess.Popen[bytes] | None = None
-        self._allowed = self._taken = 0
+        self._allowed = self._taken = self._calls = 0
         self._turn = threading.Lock()
         self._over = threading.Event()
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -129,14 +131,38 @@ class Storm:
 
     def kill(self, sign: signal.Signals = signal.SIGKILL) -> None:
         assert self.process is not None
+        if sign is signal.SIGKILL and self._calls:
+            self.report.in_call += 1
         self.process.send_signal(sign)
         self.process.wait(60)
+
+    def _slow(self, app: ASGIApp) -> ASGIApp:
+        """A vendor takes its time before and after it acts, so that kills fall into calls."""
+        chance = random.Random(0)
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            calls = scope["method"] == "POST"
+            self._calls += calls
+            try:
+                await asyncio.sleep(chance.uniform(0.0, 0.05))
+                late = chance.uniform(0.0, 0.05)
+
+                async def answer(message: Message) -> None:
+                    if message["type"] == "http.response.start":
+                        await asyncio.sleep(late)
+                    await send(message)
+
+                await app(scope, receive, answer)
+            finally:
+                self._calls -= calls
+
+        return slow
 
     # -- the storm ---------------------------------------------------------------------------
 
     def storm(self, kills: int, jobs: int) -> Report:
         self.fake.faults.seen = self.report.calls(self.books)
-        with served(self.fake.app) as vendor:
+        with served(self._slow(self.fake.app)) as vendor:
             self.configure(vendor)
             self.spawn()
             self.await_ready()

@@ -130,6 +130,7 @@ class Report:
     calls_made: int = 0
     faults: int = 0
     cut_off: int = 0
+    in_call: int = 0
     events: int = 0
     heads: int = 0
     acknowledged: int = 0

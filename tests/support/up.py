@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,15 +16,20 @@ _START_S = 60.0
 _BYTECODE = Path(__file__).resolve().parents[2] / ".pytest_cache" / "bytecode"
 
 
-def clean_env(state: Path) -> dict[str, str]:
-    """The environment without anything that configures Cryogate, but for the state directory.
+def keep_bytecode(environment: MutableMapping[str, str]) -> None:
+    """Have processes started with ``environment`` keep compiled modules, whatever it said before.
 
-    Compiled modules are kept, whatever the environment says: compiling everything at every start
-    takes longer than the start.
+    Compiling everything at every start takes longer than the start.
     """
-    gone = ("CRYOGATE_", "PYTHONDONTWRITEBYTECODE")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(gone)}
-    return {**kept, "CRYOGATE_STATE_DIR": str(state), "PYTHONPYCACHEPREFIX": str(_BYTECODE)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    environment.setdefault("PYTHONPYCACHEPREFIX", str(_BYTECODE))
+
+
+def clean_env(state: Path) -> dict[str, str]:
+    """The environment without anything that configures Cryogate, but for the state directory."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("CRYOGATE_")}
+    keep_bytecode(kept)
+    return {**kept, "CRYOGATE_STATE_DIR": str(state)}
 
 
 @contextmanager
