@@ -21,7 +21,7 @@ from tests.support.up import CLI, clean_env
 from tests.support.witnesses import OurWitness, litewitness
 
 from cryogate.audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from cryogate.audit.cosign import Mldsa44Cosigner
+from cryogate.audit.cosign import Ed25519Cosigner, Mldsa44Cosigner
 from cryogate.audit.cosigning import Cosigning
 from cryogate.audit.errors import NoteRefused
 from cryogate.audit.log import AuditLog
@@ -33,6 +33,7 @@ from cryogate.audit.witness_protocol import AddCheckpoint
 from cryogate.domain.secrets import Secret
 from cryogate.outbound.addresses import networks
 from cryogate.outbound.fetcher import Answer, Fetcher
+from cryogate.ports.clock import SystemClock
 from cryogate.ports.store import SqlValue, Statement, Store, UnitOfWork
 
 MINUTE = 60_000
@@ -473,6 +474,8 @@ def test_a_server_with_two_witnesses_and_an_auditor_who_wants_both(tmp_path: Pat
         with running(tmp_path / "first", settings) as server:
             agent = server.agent()
             job = agent.client.submit(PROGRAM["source"], "local:null", 10)
+            agent.client.wait(job.job_id)
+            statement = agent.call("GET", f"/v1/jobs/{job.job_id}/provenance").json()["provenance"]
             deadline = time.monotonic() + 30
             while True:
                 assert time.monotonic() < deadline, "no cosigned receipt"
@@ -489,6 +492,8 @@ def test_a_server_with_two_witnesses_and_an_auditor_who_wants_both(tmp_path: Pat
                 (tmp_path / "proof").write_text(receipt["proof"])
                 judged = [str(torchverify), "policy", "proof", "proof", "entry"]
                 subprocess.run(judged, cwd=tmp_path, check=True, timeout=30)
+            saved = {"provenance": statement, "receipt": answer.json()}
+            (tmp_path / "saved.json").write_text(json.dumps(saved))
             shown = httpx.get(server.url + "/audit/checkpoint", trust_env=False).content
             assert policy.open(shown).size > 0
             env = clean_env(server.state)
@@ -498,6 +503,22 @@ def test_a_server_with_two_witnesses_and_an_auditor_who_wants_both(tmp_path: Pat
                     env=env, capture_output=True, text=True, check=False, timeout=60,
                 )  # fmt: skip
                 assert ran.returncode == 0, ran.stdout + ran.stderr
+            dispute = [*CLI, "audit", "dispute", job.circuit_sha256, "--url", server.url]
+            pack = str(tmp_path / "pack.zip")
+            subprocess.run([*dispute, "--out", pack], env=env, check=True, timeout=60)
+        stranger = Ed25519Cosigner("three.example", Secret(bytes(32)), SystemClock()).verifier()
+        (tmp_path / "wider").write_text(
+            f"witness three {stranger.vkey()}\n"
+            + text.replace(f"all {names}", f"all three {names}")
+        )
+        for command in (["provenance", "verify", str(tmp_path / "saved.json")],
+                        ["audit", "check", pack]):  # fmt: skip
+            for wanted, code in (("policy", 0), ("wider", 4)):
+                asked = [*CLI, *command, "--policy", str(tmp_path / wanted)]
+                ran = subprocess.run(
+                    asked, env=env, capture_output=True, text=True, check=False, timeout=60
+                )
+                assert ran.returncode == code, ran.stdout + ran.stderr
         exported = [*CLI, "audit", "export", str(tmp_path / "export"), "--json"]
         subprocess.run(exported, env=env, check=True, capture_output=True, timeout=60)
         command = [*CLI, "audit", "verify", str(tmp_path / "export"),

@@ -24,6 +24,7 @@ from cryogate.audit.opening import in_clear, opens
 from cryogate.audit.provenance_check import ProvenanceFile, read_file, verify_provenance
 from cryogate.audit.receipts import JobReceipt, Receipt, parse_proof
 from cryogate.audit.timestamps import TsaTrust
+from cryogate.audit.tlog_policy import Policy
 from cryogate.audit.trace import Story
 from cryogate.ports.audit import canonical
 from cryogate.ports.privacy import Opening
@@ -98,10 +99,12 @@ def check_pack(
     trusted: Sequence[NoteVerifier],
     keys: Sequence[EllipticCurvePublicKey] = (),
     tsa: TsaTrust | None = None,
+    policy: Policy | None = None,
 ) -> PackReport:
     """Verify every entry and statement in a pack with keys from elsewhere.
 
-    With ``tsa`` all proofs must lead to one head that an authority of that trust has stamped.
+    With a ``policy`` every proof must lead to a head with its quorum. With ``tsa`` all proofs must
+    lead to one head that an authority of that trust has stamped.
 
     Raises:
         NoteRefused: it is no pack.
@@ -110,7 +113,7 @@ def check_pack(
         raise NoteRefused("the pack is too large")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return _check(archive, trusted, keys, tsa)
+            return _check(archive, trusted, keys, tsa, policy)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise NoteRefused("not an evidence pack") from error
 
@@ -120,6 +123,7 @@ def _check(
     trusted: Sequence[NoteVerifier],
     keys: Sequence[EllipticCurvePublicKey],
     tsa: TsaTrust | None,
+    policy: Policy | None,
 ) -> PackReport:
     names = archive.namelist()
     if len(names) > _MAX_FILES or len(set(names)) != len(names):
@@ -134,6 +138,8 @@ def _check(
             proof_text = _read(archive, name.removesuffix(".json") + ".tlog-proof").decode()
             proof = parse_proof(proof_text)
             proof.verify(text.encode(), trusted)
+            if policy is not None:
+                policy.open(proof.checkpoint)
             entry = json.loads(text)
             if canonical(entry).decode() != text or entry["seq"] != proof.index:
                 raise NoteRefused("not the entry of this number")

@@ -33,6 +33,7 @@ from cryogate.audit.provenance import (
     logged_digest,
 )
 from cryogate.audit.receipts import JobReceipt, parse_proof
+from cryogate.audit.tlog_policy import Policy
 from cryogate.ports.audit import canonical
 
 MAX_FILE_BYTES = 16 << 20
@@ -79,8 +80,9 @@ def verify_provenance(
     found: ProvenanceFile,
     keys: Sequence[EllipticCurvePublicKey],
     log_keys: Sequence[NoteVerifier],
+    policy: Policy | None = None,
 ) -> ProvenanceReport:
-    """Steps 1 to 5 of the module."""
+    """Steps 1 to 5 of the module; with a ``policy`` every head must have its quorum."""
     findings: list[str] = []
     try:
         payload = dsse.opened(found.provenance, PAYLOAD, keys)
@@ -100,6 +102,8 @@ def verify_provenance(
             proof = parse_proof(receipt.proof)
             head = proof.verify(receipt.entry.encode(), log_keys, origin)
             entry = _entry(receipt.entry, proof.index)
+            if policy is not None:
+                policy.open(proof.checkpoint)
         except NoteRefused as error:
             findings.append(f"entry {receipt.seq}: {error}")
             continue

@@ -57,12 +57,12 @@ def verify(
     With --tsa-ca the time stamps that lie with the log are verified, and there must be one.
     """
     from cryogate.cli.failure import UNVERIFIED
-    from cryogate.cli.local_log import tsa_trust
+    from cryogate.cli.local_log import given_policy, tsa_trust
 
     kept = {path.name: _head(path) for path in heads}
     policy = None
     if policy_file is not None:
-        policy = _policy(policy_file)
+        policy = given_policy(policy_file)
         keys = (*keys, *(key.vkey() for key in policy.logs))
     stamps: tuple[Stamped, ...] = ()
     if place is not None and is_url(place):
@@ -122,20 +122,6 @@ def _config(settings: Settings, path: Path | None) -> Config:
 
     overrides = {"state_dir": str(settings.state_dir)} if settings.state_dir else {}
     return load(path, overrides=overrides)
-
-
-def _policy(path: Path) -> Policy:
-    from cryogate.audit.errors import NoteRefused
-    from cryogate.audit.tlog_policy import MAX_POLICY_BYTES, parse_policy
-    from cryogate.domain.errors import Malformed
-
-    try:
-        with path.open("rb") as file:
-            return parse_policy(file.read(MAX_POLICY_BYTES + 1).decode())
-    except OSError as error:
-        raise click.UsageError(f"cannot read {path.name}: {error.strerror}") from None
-    except (NoteRefused, UnicodeDecodeError) as error:
-        raise Malformed("malformed_policy", str(error)) from None
 
 
 def _head(path: Path) -> bytes:

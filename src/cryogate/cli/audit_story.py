@@ -77,30 +77,34 @@ def dispute(settings: Settings, fingerprint: str, out: Path) -> None:
 @click.argument("file", type=_PATH)
 @click.option("--vkey", "vkeys", multiple=True, metavar="KEY", help="The log's key, or its file.")
 @click.option("--key", "key_file", type=_PATH, help="The server's provenance key (PEM).")
+@click.option("--policy", "policy_file", type=_PATH, help="Logs and a quorum (C2SP tlog-policy).")
 @click.option("--tsa-ca", type=_PATH, help="Certificates (PEM) of a time-stamping authority.")
 def check(
     settings: Settings,
     file: Path,
     vkeys: tuple[str, ...],
     key_file: Path | None,
+    policy_file: Path | None,
     tsa_ca: Path | None,
 ) -> None:
     """Verify an evidence zip offline, with keys from the options or the state directory.
 
-    With --tsa-ca its head must have been stamped by such an authority (RFC 3161).
+    With --policy every proof must lead to a head that its quorum has cosigned; with --tsa-ca its
+    head must have been stamped by such an authority (RFC 3161).
     """
     from cryogate.audit.dsse import load_pem
     from cryogate.audit.errors import NoteRefused
     from cryogate.audit.evidence import MAX_PACK_BYTES, check_pack
     from cryogate.cli.failure import UNVERIFIED, VerificationFailed
-    from cryogate.cli.local_log import VKEY_FILE, given_keys, tsa_trust
+    from cryogate.cli.local_log import VKEY_FILE, given_keys, given_policy, tsa_trust
 
     pem = key_file or settings.state / "provenance.pem"
     log_keys = given_keys(vkeys or (str(settings.state / VKEY_FILE),))
     try:
         keys = [load_pem(_read(pem, 4096))] if key_file or pem.exists() else []
         tsa = None if tsa_ca is None else tsa_trust(tsa_ca)
-        report = check_pack(_read(file, MAX_PACK_BYTES + 1), log_keys, keys, tsa)
+        policy = None if policy_file is None else given_policy(policy_file)
+        report = check_pack(_read(file, MAX_PACK_BYTES + 1), log_keys, keys, tsa, policy)
     except NoteRefused as error:
         raise VerificationFailed(str(error)) from None
     document: dict[str, Any] = {

@@ -29,6 +29,7 @@ from cryogate.storage.statements import SQL_DIR, Dialect, Statements
 
 if TYPE_CHECKING:
     from cryogate.audit.timestamps import TsaTrust
+    from cryogate.audit.tlog_policy import Policy
 
 VKEY_FILE = "log.vkey"
 
@@ -171,6 +172,19 @@ def trust_for_directory(given: Sequence[str], state: Path, directory: Path) -> T
 def trust_for_url(given: Sequence[str], state: Path) -> Trust:
     """Keys to verify a served log with: given ones or the state directory's, never the server's."""
     return _from_outside(given, state) or Trust((), "nowhere")
+
+
+def given_policy(path: Path) -> Policy:
+    """The C2SP tlog-policy in a file."""
+    from cryogate.audit.tlog_policy import MAX_POLICY_BYTES, parse_policy
+
+    try:
+        with path.open("rb") as file:
+            return parse_policy(file.read(MAX_POLICY_BYTES + 1).decode())
+    except OSError as error:
+        raise Malformed("malformed_policy", f"cannot read {path.name}: {error.strerror}") from None
+    except (NoteRefused, UnicodeDecodeError) as error:
+        raise Malformed("malformed_policy", str(error)) from None
 
 
 def tsa_trust(path: Path) -> TsaTrust:

@@ -48,14 +48,22 @@ def fetch(settings: Settings, job_id: str, out: Path) -> None:
 @click.argument("file", type=_PATH)
 @click.option("--key", "key_file", type=_PATH, help="The server's provenance key (PEM).")
 @click.option("--vkey", "vkeys", multiple=True, metavar="KEY", help="The log's key, or its file.")
-def verify(settings: Settings, file: Path, key_file: Path | None, vkeys: tuple[str, ...]) -> None:
+@click.option("--policy", "policy_file", type=_PATH, help="Logs and a quorum (C2SP tlog-policy).")
+def verify(
+    settings: Settings,
+    file: Path,
+    key_file: Path | None,
+    vkeys: tuple[str, ...],
+    policy_file: Path | None,
+) -> None:
     """Verify a provenance FILE, offline: signature, counts, and that the log knows it.
 
-    Keys come from the options, else from the state directory; never from the file itself.
+    Keys come from the options, else from the state directory; never from the file itself. With
+    --policy every receipt must lead to a head that its quorum has cosigned.
     """
     from cryogate.cli.failure import UNVERIFIED
 
-    _, report = _verified(settings, file, key_file, vkeys)
+    _, report = _verified(settings, file, key_file, vkeys, policy_file)
     document = {
         "ok": report.ok,
         "findings": list(report.findings),
@@ -111,13 +119,17 @@ def export(
 
 
 def _verified(
-    settings: Settings, file: Path, key_file: Path | None, vkeys: tuple[str, ...]
+    settings: Settings,
+    file: Path,
+    key_file: Path | None,
+    vkeys: tuple[str, ...],
+    policy_file: Path | None = None,
 ) -> tuple[ProvenanceFile, ProvenanceReport]:
     from cryogate.audit.dsse import load_pem
     from cryogate.audit.errors import NoteRefused
     from cryogate.audit.provenance_check import MAX_FILE_BYTES, read_file, verify_provenance
     from cryogate.cli.failure import VerificationFailed
-    from cryogate.cli.local_log import VKEY_FILE, given_keys
+    from cryogate.cli.local_log import VKEY_FILE, given_keys, given_policy
 
     log_keys = given_keys(vkeys or (str(settings.state / VKEY_FILE),))
     try:
@@ -125,7 +137,8 @@ def _verified(
         found = read_file(_read(file, MAX_FILE_BYTES + 1))
     except NoteRefused as error:
         raise VerificationFailed(str(error)) from None
-    return found, verify_provenance(found, [key], log_keys)
+    policy = None if policy_file is None else given_policy(policy_file)
+    return found, verify_provenance(found, [key], log_keys, policy)
 
 
 def _human(ok: bool, findings: tuple[str, ...], predicate: dict[str, Any] | None) -> None:
