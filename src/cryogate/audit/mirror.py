@@ -102,7 +102,8 @@ class Mirror:
             return False
         place = await self._held(now_ms)
         if place is None:
-            return False  # another replica mirrors
+            self._late_since_ms = None
+            return False  # another replica mirrors, and it is its business to be late
         if place >= size:
             self._late_since_ms = None
             return True

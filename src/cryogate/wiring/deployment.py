@@ -83,6 +83,7 @@ class Deployment:
             feeders=self.feeders,
             revocation_age_ms=self.identity.revocations.age_ms,
             exporter=self.ground.tracing.exporter,
+            late_ms=lambda: self.outside.late_ms() if self.outside else {},
         )
         self._ops = OpsRoutes(
             {"database": self._probe_store, "log": self._probe_log},

@@ -8,7 +8,7 @@ an experiment or a job.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from prometheus_client import PROCESS_COLLECTOR
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -37,11 +37,13 @@ class Metrics:
         feeders: Sequence[Feeder],
         revocation_age_ms: Callable[[], int | None],
         exporter: Exporter | None = None,
+        late_ms: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
+        """``late_ms`` is for how long witnesses, time stamps and mirror have been late."""
         self._store, self._clock, self._audit = store, clock, audit
         self._feeders, self._revocation_age_ms = feeders, revocation_age_ms
         self.meter: RequestMeter | None = None
-        self._exporter = exporter
+        self._exporter, self._late_ms = exporter, late_ms
         self._place: int | None = None
         self._events: dict[str, int] = {}
         self._failures = 0
@@ -65,6 +67,14 @@ class Metrics:
             spans.add_metric(("exported",), self._exporter.exported)
             spans.add_metric(("dropped",), self._exporter.dropped)
             found.append(spans)
+        late = GaugeMetricFamily(
+            "cryogate_audit_outside_late_seconds",
+            "For how long others have been late with what they say about the log.",
+            labels=("what",),
+        )
+        for what, ms in self._late_ms().items():
+            late.add_metric((what,), ms / 1000)
+        found.append(late)
         age = self._revocation_age_ms()
         if age is not None:
             found.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,14 @@ class Outside:
             yield "time stamps", self.stamping.run()
         if self.mirror is not None:
             yield "mirror", self.mirror.run()
+
+    def late_ms(self) -> Mapping[str, int]:
+        """For how long each of them has been late; 0 for what is not configured."""
+        return {
+            "witnesses": self.cosigning.waiting_ms if self.cosigning else 0,
+            "timestamps": self.stamping.late_ms if self.stamping else 0,
+            "mirror": self.mirror.late_ms if self.mirror else 0,
+        }
 
     async def close(self) -> None:
         """Close what is open."""
