@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sqlite3
 import subprocess
+import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,7 @@ h {REGISTER}[0];
 cx {REGISTER}[0],{REGISTER}[1];
 measure {REGISTER} -> {REGISTER}c;
 """
+GUIDE = (Path(__file__).parents[2] / "docs/auditor-guide.md").read_text("utf-8")
 FORMATS = ("json", "ocsf", "cef", "ecs")
 
 
@@ -38,6 +42,13 @@ def cli(state: Path, *words: str, fails: bool = False) -> Any:
     )  # fmt: skip
     assert (done.returncode != 0) is fails, done.stdout + done.stderr
     return done.stdout + done.stderr if fails else json.loads(done.stdout)
+
+
+def run_check(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "open_check.py", "evidence"], cwd=folder, capture_output=True, text=True,
+        timeout=60,
+    )  # fmt: skip
 
 
 class World:
@@ -159,6 +170,18 @@ def test_evidence_opens_its_entries_and_verifies_offline(world: World) -> None:
     assert checked["statements"] == 1
     owners = {entry.get("human_owner") for entry in checked["entries"]}
     assert OWNER in owners
+    # and with the auditor's guide alone
+    [program] = re.findall(r"```py\n(.*?)```", GUIDE, re.DOTALL)
+    (world.folder / "open_check.py").write_text(program)
+    with zipfile.ZipFile(pack) as archive:
+        archive.extractall(world.folder / "evidence")
+    shown = run_check(world.folder)
+    assert shown.returncode == 0
+    for told in (f"human_owner {OWNER}", f"circuit_sha256 {world.fingerprint}"):
+        assert told in shown.stdout
+    openings = world.folder / "evidence" / "openings.json"
+    openings.write_text(openings.read_text().replace(OWNER, "eve@example.org"))
+    assert "WRONG" in run_check(world.folder).stderr
 
 
 @pytest.mark.attack("L5")

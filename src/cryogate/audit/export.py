@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cryogate.audit.checkpoint import open_checkpoint
+from cryogate.audit.nodes import TILE_WIDTH
 from cryogate.audit.note import NoteVerifier
+from cryogate.audit.reading import pruned_before
 from cryogate.audit.tiles import TileServer, tiles_of
 from cryogate.ports.store import ReadStore
 
@@ -27,6 +29,7 @@ async def export_log(
     beside: Mapping[str, bytes] | None = None,
 ) -> int:
     """Write the log of ``checkpoint`` into an empty or new directory; how many entries it has.
+    Entries that were pruned are there as their hashes.
 
     The checkpoint comes last, so a directory with one is complete. The ``vkey`` file is there for
     convenience: who verifies should have the key from elsewhere. ``beside`` are further files.
@@ -41,7 +44,8 @@ async def export_log(
     size = open_checkpoint(checkpoint, verifiers).size
     _prepare(directory)
     server = TileServer(store, lambda: checkpoint)
-    tiles = tiles_of(size)
+    left = await pruned_before(store)
+    tiles = [t for t in tiles_of(size) if t.row is not None or (t.index + 1) * TILE_WIDTH > left]
     for done, tile in enumerate(tiles, 1):
         _write(directory / str(tile).lstrip("/"), await server.tile(tile, size))
         if progress is not None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from cryogate.audit.findings import FindingKind, Findings
 from cryogate.audit.leaf import entry_bytes
 from cryogate.audit.merkle import CompactRange, leaf_hash
-from cryogate.audit.nodes import ROW_LEVELS
+from cryogate.audit.nodes import ROW_LEVELS, TILE_WIDTH
+from cryogate.audit.reading import told_first
 from cryogate.audit.sources import FoundEntry, LogSource
 
 # Displaced entries that are compared with one another; their number bounds the work squared.
@@ -43,16 +44,34 @@ class Inspector:
         self._forked = False
         self._suspects: list[FoundEntry] = []
         self._shift = 0
+        #: How many entries from the first on have hashes and no texts.
+        self.pruned = 0
+        self._told: list[tuple[int, int]] = []
 
     async def page(self, first: int, past: int, wanted: Container[int]) -> list[Roots]:
         """Inspect the positions [first, past); the roots at the ``wanted`` sizes among them."""
         found = {entry.position: entry for entry in await self._source.entries(first, past)}
         roots: list[Roots] = []
+        if first == self.pruned and not any(entry.data for entry in found.values()):
+            # Perhaps pruned: what is signed tells whether these are the hashes, and an entry that
+            # is left must tell that the texts may be absent.
+            leaves = await self._source.leaves(first, past)
+            if len(leaves) == TILE_WIDTH:
+                self.pruned = past
+                for size, leaf in enumerate(leaves, first + 1):
+                    await self._grow(leaf, leaf)
+                    if size in wanted:
+                        roots.append(self._roots(size))
+                return roots
         for position in range(first, past):
             await self._inspect(position, found.get(position))
             if position + 1 in wanted:
                 roots.append(self._roots(position + 1))
         return roots
+
+    def vouched(self, signed: int) -> int:
+        """Up to where entries may be absent, as says what is among the ``signed`` first."""
+        return max((left for place, left in self._told if place < signed), default=0)
 
     def finish(self) -> None:
         """Say of every entry that differs from its hash whether it was moved or edited."""
@@ -91,6 +110,8 @@ class Inspector:
             )
         elif leaf != entry.recorded:
             self._suspect(entry)
+        elif left := told_first(entry.body):
+            self._told.append((position, left))
         await self._grow(leaf, entry.recorded)
 
     def _suspect(self, entry: FoundEntry) -> None:

@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cryogate.audit.checkpoint import peek_checkpoint
-from cryogate.audit.errors import LogIntegrityError
+from cryogate.audit.errors import LogIntegrityError, NotInLog
 from cryogate.audit.nodes import ROW_LEVELS, TILE_WIDTH
 from cryogate.audit.note import NoteVerifier
 from cryogate.audit.tiles import TilePath, TileServer
@@ -80,6 +80,11 @@ class Mirror:
         since = self._late_since_ms
         return 0 if since is None else max(0, self._clock.now_ms() - since)
 
+    @property
+    def name(self) -> str:
+        """That of its place among those of the sinks."""
+        return self._name
+
     async def run(self) -> None:
         """`round` again and again until cancelled."""
         while True:
@@ -124,7 +129,13 @@ class Mirror:
 
     async def _bring(self, old: int, new: int, note: bytes | None) -> None:
         for tile in full_tiles(old, new):
-            await self._put(str(tile).lstrip("/"), await self._tiles.tile(tile, new), _TILE)
+            try:
+                content = await self._tiles.tile(tile, new)
+            except NotInLog:
+                if tile.row is None:
+                    continue  # pruned before this mirror began; its hashes are mirrored
+                raise
+            await self._put(str(tile).lstrip("/"), content, _TILE)
         if note is None:
             return
         for tile in partial_tiles(new):

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from cryogate.audit.sealing import GENERAL, ScopeKeys, scope_of
+from cryogate.audit.sealing import ScopeKeys, scope_of
 from cryogate.audit.seals import SALT_BYTES, ScopeKey, SealBroken, commitment, is_token
 from cryogate.domain.event_classes import SEALED_FIELDS
 from cryogate.ports.privacy import EventReader, Opening
@@ -46,7 +46,7 @@ class Opener(EventReader):
         for event in events:
             experiment = event.get("experiment_id")
             named = experiment if isinstance(experiment, str) else None
-            about = wanted[scope_of(str(event.get("action")), named)]
+            about = wanted[scope_of(str(event.get("action")), named, str(event.get("timestamp")))]
             about.update(dict.fromkeys(tokens_in(event), ""))
             circuit, job = event.get(_CIRCUIT), event.get("job_id")
             if isinstance(circuit, str) and is_token(circuit) and isinstance(job, str):
@@ -90,7 +90,7 @@ class Opener(EventReader):
                     field, value = key.open(str(row["text"]), token)
                 except SealBroken as error:
                     self.broken += 1
-                    log.error("the sealed text of %s in %r: %s", token, scope or GENERAL, error)
+                    log.error("the sealed text of %s in %r: %s", token, scope, error)
                     continue
                 salt = base64.b64encode(key.salt(field, value)).decode()
                 known[token] = Opening(field, value, salt)

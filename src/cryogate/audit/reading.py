@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from cryogate.audit.errors import LogIntegrityError, NotInLog
@@ -11,6 +12,9 @@ from cryogate.audit.nodes import TreeReader
 from cryogate.ports.store import ReadStore
 
 MAX_ENTRIES = 1000
+#: The event that tells of a pruning, and the reason of it that names the first entry left.
+PRUNED = "audit.pruned"
+LEFT_FROM = "new "
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,33 @@ async def prove_consistency(
     return await reader.consistency(old, whole)
 
 
+async def pruned_before(store: ReadStore) -> int:
+    """The first entry that has its text still, as the database says; those before were pruned.
+
+    Raises:
+        StoreUnavailable: the database did not answer.
+    """
+    row = await store.fetch_one("log_pruned", {})
+    return 0 if row is None else int(row["pruned"] or 0)
+
+
+def told_first(body: str) -> int:
+    """The first entry that is left, as an entry of the log says that tells of a pruning; else 0."""
+    if f'"action":"{PRUNED}"' not in body:
+        return 0
+    try:
+        fields = json.loads(body)
+        if fields["action"] != PRUNED:
+            return 0
+        [told] = [r for r in fields["decision_reasons"] if r.startswith(LEFT_FROM)]
+        return int(told.removeprefix(LEFT_FROM))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return 0
+
+
 async def read_entries(store: ReadStore, first: int, limit: int) -> tuple[LogEntry, ...]:
-    """Entries from ``first`` on, each checked against its stored hash.
+    """Entries from ``first`` on, each checked against its stored hash. What was pruned is jumped
+    over.
 
     Raises:
         LogIntegrityError: an entry is missing, was altered or is not canonical.
@@ -82,6 +111,8 @@ async def read_entries(store: ReadStore, first: int, limit: int) -> tuple[LogEnt
     """
     first, count = max(first, 0), max(1, min(limit, MAX_ENTRIES))
     rows = await store.fetch("log_entries", {"first": first, "past": first + count})
+    if rows and not rows[0]["body"] and first < (left := await pruned_before(store)):
+        return await read_entries(store, left, limit)
     entries: list[LogEntry] = []
     for seq, row in enumerate(rows, first):
         if row["seq"] != seq:

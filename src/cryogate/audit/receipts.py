@@ -169,7 +169,7 @@ class Receipts:
     async def _openings(self, entries: list[dict[str, Any]]) -> dict[str, Opening]:
         if self._reader is None:
             return {}
-        names = ("action", "experiment_id", "job_id", "circuit_sha256")
+        names = ("timestamp", "action", "experiment_id", "job_id", "circuit_sha256")
         about = [{name: entry.get(name) for name in names} for entry in entries]
         return await self._reader.openings(about)
 

@@ -12,7 +12,7 @@ from cryogate.audit.checkpoint import peek_checkpoint
 from cryogate.audit.errors import LogIntegrityError, NoteRefused
 from cryogate.audit.merkle import HASH_BYTES
 from cryogate.audit.nodes import ROW_LEVELS, TILE_WIDTH, TreeReader
-from cryogate.audit.sources import FoundEntry, LogSource, entry_from_bytes
+from cryogate.audit.sources import FoundEntry, LogSource, entry_from_bytes, hashes_of
 from cryogate.audit.tiles import TilePath, decode_bundle
 
 #: Gives the bytes at a path such as ``checkpoint`` or ``tile/0/000``; None if there are none.
@@ -65,6 +65,10 @@ class RemoteSource(LogSource):
             for n, data in enumerate(bundle)
         ]
         return [entry for entry in found if first <= entry.position < past]
+
+    async def leaves(self, first: int, past: int) -> list[bytes]:
+        """See `LogSource`."""
+        return hashes_of(await self._tile(0, first // TILE_WIDTH) or b"", first, past)
 
     async def inner(self, row: int, position: int) -> bytes | None:
         """See `LogSource`."""

@@ -22,6 +22,7 @@ from cryogate.audit.seals import KEY_BYTES, LostKey, ScopeKey
 from cryogate.domain.event_classes import open_actor, open_reason
 from cryogate.domain.events import Event
 from cryogate.domain.secrets import Secret
+from cryogate.ports.audit import rfc3339
 from cryogate.ports.clock import Clock
 from cryogate.ports.credentials import Sealer
 from cryogate.ports.store import (
@@ -33,17 +34,26 @@ from cryogate.ports.store import (
     UnitOfWork,
 )
 
-#: The scope of what belongs to no experiment.
-GENERAL: Final = ""
+# What belongs to no experiment is under the key of its month, so that it can end with its entries.
+# No experiment's name begins so.
+_MONTH: Final = "~"
 # Told in an experiment's name when its key is gone; who did it must stay readable.
 _ABOUT_KEYS: Final = frozenset({"experiment.shredded"})
 _MAX_SCOPES: Final = 4096
 _MAX_STORED: Final = 1 << 16
 
 
-def scope_of(action: str, experiment_id: str | None) -> str:
-    """Under whose key an event's values are."""
-    return GENERAL if experiment_id is None or action in _ABOUT_KEYS else experiment_id
+def scope_of(action: str, experiment_id: str | None, timestamp: str | int) -> str:
+    """Under whose key an event's values are; its time stamp as text or in epoch milliseconds."""
+    if experiment_id is not None and action not in _ABOUT_KEYS:
+        return experiment_id
+    text = rfc3339(timestamp) if isinstance(timestamp, int) else timestamp
+    return _MONTH + text[:7]
+
+
+def month_scope(timestamp_ms: int) -> str:
+    """The scope of what belongs to no experiment and happened then."""
+    return scope_of("", None, timestamp_ms)
 
 
 class ScopeKeys:
@@ -118,7 +128,7 @@ class ScopeKeys:
         except ValueError as error:
             # Without it no event of the scope can be written, so nothing of it may happen.
             raise StoreUnavailable(
-                f"the key of the audit log's scope {scope or '(general)'} does not open: another "
+                f"the key of the audit log's scope {scope} does not open: another "
                 f"master key, or the row was altered"
             ) from error
 
@@ -157,7 +167,7 @@ class SealingStore(Store):
         texts: dict[tuple[str, str], tuple[ScopeKey, str, str]] = {}
         events = list[Event]()
         for event in work.events:
-            scope = scope_of(event.action, event.experiment_id)
+            scope = scope_of(event.action, event.experiment_id, event.timestamp_ms)
             key = held(scope) or await self.keys.make(scope)
             events.append(_sealed(event, key, self._stored, texts))
         if not texts:

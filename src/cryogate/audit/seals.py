@@ -64,7 +64,7 @@ Told = tuple[str | None, str | None, tuple[str, ...] | None, tuple[str, ...] | N
 
 
 class ScopeKey:
-    """What seals and opens in one scope: an experiment, or everything that belongs to none."""
+    """What seals and opens in one scope: an experiment, or a month of what belongs to none."""
 
     def __init__(self, scope: str, secret: Secret) -> None:
         if len(secret.reveal()) != KEY_BYTES:

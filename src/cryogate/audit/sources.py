@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +56,10 @@ class LogSource(ABC):
         """What is found at the positions [first, past) of one tile; absent ones are left out."""
 
     @abstractmethod
+    async def leaves(self, first: int, past: int) -> list[bytes]:
+        """The kept leaf hashes of [first, past) in one tile; empty if one is absent."""
+
+    @abstractmethod
     async def inner(self, row: int, position: int) -> bytes | None:
         """The kept hash of a perfect subtree of ``256 ** row`` entries."""
 
@@ -91,6 +95,12 @@ class StoreSource(LogSource):
         return [
             _from_row(int(row["seq"] or 0), str(row["body"]), str(row["leaf_hash"])) for row in rows
         ]
+
+    async def leaves(self, first: int, past: int) -> list[bytes]:
+        """See `LogSource`."""
+        rows = await self._store.fetch("log_leaf_hashes", {"first": first, "past": past})
+        found = {int(row["position"] or 0): _hash(str(row["hash"])) for row in rows}
+        return whole([found.get(position) for position in range(first, past)])
 
     async def inner(self, row: int, position: int) -> bytes | None:
         """See `LogSource`."""
@@ -145,6 +155,11 @@ class DirectorySource(LogSource):
         ]
         return [entry for entry in found if first <= entry.position < past]
 
+    async def leaves(self, first: int, past: int) -> list[bytes]:
+        """See `LogSource`."""
+        tile = self._widest(0, first // TILE_WIDTH, TILE_WIDTH * HASH_BYTES) or b""
+        return hashes_of(tile, first, past)
+
     async def inner(self, row: int, position: int) -> bytes | None:
         """See `LogSource`."""
         index, offset = divmod(position, TILE_WIDTH)
@@ -171,6 +186,19 @@ class DirectorySource(LogSource):
             # Inner tiles are asked for hash by hash.
             self._tile = wanted, content
         return content
+
+
+def hashes_of(tile: bytes, first: int, past: int) -> list[bytes]:
+    """The hashes of [first, past) in a tile of leaves."""
+    places = range(first % TILE_WIDTH, first % TILE_WIDTH + past - first)
+    found = [tile[n * HASH_BYTES : (n + 1) * HASH_BYTES] for n in places]
+    return whole([value if len(value) == HASH_BYTES else None for value in found])
+
+
+def whole(values: Sequence[bytes | None]) -> list[bytes]:
+    """All of them, or nothing."""
+    found = [value for value in values if value is not None]
+    return found if len(found) == len(values) else []
 
 
 def _from_row(position: int, body: str, recorded: str) -> FoundEntry:

@@ -153,6 +153,8 @@ class TileServer:
             raise NotInLog("the published log has no such tile")
         if tile.row is None:
             entries = await read_entries(self._store, first, width)
+            if entries and entries[0].seq != first:
+                raise NotInLog("these entries were pruned; their hashes are here")
             if len(entries) != width:
                 raise LogIntegrityError(f"log entries from {first + len(entries)} on are missing")
             return encode_bundle([entry.data for entry in entries])

@@ -5,7 +5,9 @@
    caller kept elsewhere) must be signed by a trusted key; what it says is then a *claim*.
 3. Every entry must be there, be canonical, bear its own number and hash to its leaf.
 4. The tree is computed from the entries alone, and must have the claimed root at each claimed
-   size. Kept hashes are compared only to tell where a difference is.
+   size. Kept hashes are compared only to tell where a difference is. Only the first bundles may
+   have no texts: their kept hashes are then taken, which the roots prove, and an entry under a
+   signed head must say that they were pruned.
 5. Nothing to check against is a failure: without a claim no log is good.
 
 A log cut back to an older head of its own, with every newer head gone, is found only by who kept
@@ -38,7 +40,7 @@ class VerifyReport:
 
     ``size`` is that of the largest signed head and ``root`` the root computed there, None if it
     could not be computed. ``unsigned`` entries follow that no head covers yet; ``omitted`` further
-    findings are not listed.
+    findings are not listed. The first ``pruned`` entries are there as their hashes only.
     """
 
     ok: bool
@@ -47,6 +49,7 @@ class VerifyReport:
     findings: tuple[Finding, ...]
     unsigned: int = 0
     omitted: int = 0
+    pruned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,7 @@ class _Verification:
             if progress is not None:
                 progress(past, size)
         inspector.finish()
+        self._check_pruned(inspector.pruned, inspector.vouched(self._largest))
         strays = await self._source.strays()
         if strays:
             self._findings.add(
@@ -149,7 +153,17 @@ class _Verification:
             self._findings.listed(),
             max(0, size - self._largest),
             self._findings.omitted,
+            inspector.pruned,
         )
+
+    def _check_pruned(self, pruned: int, vouched: int) -> None:
+        if pruned > vouched:
+            self._findings.add(
+                FindingKind.MISSING,
+                "no entry is found, and what is signed says nothing of its having been pruned",
+                vouched,
+                pruned - 1,
+            )
 
     async def _extent(self) -> int:
         """How far to look. One entry with a huge number must not keep a verifier for ever."""

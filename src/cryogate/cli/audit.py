@@ -65,6 +65,34 @@ def proof(settings: Settings, seq: int) -> None:
     emit(settings, found, lambda: fields(list(found.items())))
 
 
+@click.option("--dry-run", is_flag=True, help="Say what would go, and do nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def prune(settings: Settings, dry_run: bool, yes: bool) -> None:
+    """Remove the texts of old entries, as the written retention policy allows.
+
+    Their hashes stay, so every proof and `audit verify` go on as before. The policy is the file
+    that the server's audit.retention_file names; it never allows less than the legal minimum.
+    """
+    from cryogate.cli.connect import operator
+    from cryogate.cli.records import BASE
+
+    with operator(settings) as server:
+        found = server.call("POST", *BASE, "audit", "prune", body={"dry_run": True})
+        if not dry_run and found["entries"]:
+            asked = f"Remove the texts of {found['entries']} entries? There is no way back."
+            if not yes:
+                click.confirm(asked, abort=True, err=True)
+            found = server.call("POST", *BASE, "audit", "prune", body={"dry_run": False})
+
+    def human() -> None:
+        word = "would go" if found["dry_run"] else "went"
+        say(f"{found['entries']} entries {word}; left from entry {found['left_from']}")
+        if found["held_by"]:
+            note(f"no more, because of: {found['held_by']}")
+
+    emit(settings, found, human)
+
+
 def _row(item: dict[str, Any]) -> list[object]:
     event = item.get("event") if isinstance(item.get("event"), dict) else item
     assert isinstance(event, dict)  # noqa: S101 - told by the line above
@@ -84,6 +112,7 @@ def _row(item: dict[str, Any]) -> list[object]:
 command(group, "events", As.OPERATOR)(events)
 command(group, "checkpoint", As.OPERATOR)(checkpoint)
 command(group, "proof", As.OPERATOR)(proof)
+command(group, "prune", As.OPERATOR)(prune)
 audit_offline.register(group)
 audit_sinks.register(group)
 audit_story.register(group)

@@ -86,6 +86,7 @@ def verify(
         "size": report.size,
         "root": None if report.root is None else report.root.hex(),
         "unsigned": report.unsigned,
+        "pruned": report.pruned,
         "trusted_keys": [key.vkey() for key in trust.keys],
         "trust_from": trust.source,
         "findings": [
@@ -284,6 +285,7 @@ def _human(report: VerifyReport, trust: Trust, times: Sequence[tuple[int, dateti
             ("verdict", "the log is what was signed" if report.ok else "THE LOG DOES NOT VERIFY"),
             ("signed entries", report.size),
             ("not signed yet", report.unsigned or None),
+            ("pruned", f"the first {report.pruned}" if report.pruned else None),
             ("root", None if report.root is None else report.root.hex()),
             (
                 "stamped",

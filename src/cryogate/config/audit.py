@@ -17,6 +17,7 @@ class Audit(Section, frozen=True, kw_only=True):
     that goes with the last has an id and a secret in a file.
 
     ``timestamp_url`` is a time-stamping authority (RFC 3161), believed under ``timestamp_ca_file``.
+    ``retention_file`` is the written policy under which entries may be pruned; without it none may.
     ``mirror`` is a bucket with Object Lock; its objects cannot be removed for the retention.
     ``witnesses`` is a file in C2SP tlog-policy: who cosigns the heads, where, and which quorum.
     """
@@ -27,6 +28,7 @@ class Audit(Section, frozen=True, kw_only=True):
     heads_key_id: str = ""
     heads_secret_file: str = ""
     mldsa44: bool = True
+    retention_file: str = ""
     witnesses: str = ""
     witness_every_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 10
     witness_timeout_s: Annotated[int, msgspec.Meta(ge=1, le=60)] = 10

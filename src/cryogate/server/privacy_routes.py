@@ -1,4 +1,4 @@
-"""``/admin/v1/experiments/{id}/shred``: the end of what the log only commits to."""
+"""``/admin/v1/experiments/{id}/shred`` and ``/admin/v1/audit/prune``: the ends of what is kept."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from cryogate.audit.pruning import Pruner
 from cryogate.audit.shredding import MAX_REASON, Shredder
 from cryogate.domain.agents import Operator
 from cryogate.ports.audit import rfc3339
@@ -24,15 +25,42 @@ class ShredRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_REASON)]
 
 
-class PrivacyRoutes:
-    """For admins only: it cannot be undone."""
+class PruneRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an admin sends; without ``dry_run`` it is done."""
 
-    def __init__(self, shredder: Shredder) -> None:
-        self._shredder = shredder
+    dry_run: bool = False
+
+
+class PrivacyRoutes:
+    """For admins only: neither can be undone."""
+
+    def __init__(self, shredder: Shredder, pruner: Pruner) -> None:
+        self._shredder, self._pruner = shredder, pruner
 
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """The one there is."""
-        return (ForOperators("POST", "/admin/v1/experiments/{id}/shred", (), self.shred),)
+        """Both."""
+        return (
+            ForOperators("POST", "/admin/v1/experiments/{id}/shred", (), self.shred),
+            ForOperators("POST", "/admin/v1/audit/prune", (), self.prune),
+        )
+
+    async def prune(self, request: Request, operator: Operator) -> Response:
+        """What goes, or with ``dry_run`` would."""
+        asked = await read_json(request, PruneRequest, _MAX_BODY)
+        if asked.dry_run:
+            plan = await self._pruner.plan()
+        else:
+            plan = await self._pruner.prune(actor(operator))
+        return reply(
+            {
+                "dry_run": asked.dry_run,
+                "first": plan.first,
+                "left_from": plan.past,
+                "entries": plan.past - plan.first,
+                "before": rfc3339(plan.cutoff_ms),
+                "held_by": plan.held_by or None,
+            }
+        )
 
     async def shred(self, request: Request, operator: Operator) -> Response:
         """What is left to say of the experiment."""

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from cryogate import __version__
 from cryogate.audit.log import AuditLog
 from cryogate.audit.provenance import Provenances
+from cryogate.audit.sweeping import HeadSweeper
 from cryogate.broker.key_keeper import CHANNEL as KEYS_CHANNEL
 from cryogate.broker.revocation_view import CHANNEL
 from cryogate.config import Config
@@ -206,6 +207,7 @@ class Deployment:
         for name, work in self.outside.tasks() if self.outside else ():
             self._run(work, name)
         self._run(ground.store.follow(_SHREDS_S), "keys of experiments")
+        self._run(HeadSweeper(ground.store, ground.clock).run(), "old heads")
         revocations = self.identity.revocations
         revocations.subscribe(dispatcher.heed)
         self._run(ground.notices.listen(CHANNEL, revocations.heard), "notices")

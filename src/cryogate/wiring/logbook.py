@@ -17,9 +17,11 @@ from cryogate.audit.keys import (
 )
 from cryogate.audit.log import AuditLog
 from cryogate.audit.provenance import Provenances
+from cryogate.audit.pruning import Pruner
 from cryogate.audit.receipts import Receipts
 from cryogate.audit.shredding import Shredder
 from cryogate.audit.vkeys import MAX_VKEYS_BYTES, parse_vkeys
+from cryogate.config.retention import read_retention
 from cryogate.server.audit_routes import AuditRoutes
 from cryogate.server.endpoints import Endpoint
 from cryogate.server.privacy_routes import PrivacyRoutes
@@ -70,8 +72,19 @@ def log_endpoints(
     return (
         *AuditRoutes(audit, ground.store, provenances, ground.opener, *heads).endpoints(),
         *proofs.endpoints(),
-        *PrivacyRoutes(Shredder(ground.store, ground.clock)).endpoints(),
+        *_privacy(ground, audit, outside).endpoints(),
     )
+
+
+def _privacy(ground: Ground, audit: AuditLog, outside: Outside) -> PrivacyRoutes:
+    config = ground.config
+    path = config.audit.retention_file
+    policy = read_retention(Path(path)) if path else None
+    # What has not been copied yet to where it is to go stays.
+    sinks = [table.name for table in config.sinks]
+    sinks += [outside.mirror.name] if outside.mirror is not None else []
+    pruner = Pruner(ground.store, audit, ground.clock, policy, tuple(sinks))
+    return PrivacyRoutes(Shredder(ground.store, ground.clock), pruner)
 
 
 def tell_auditors(state: Path, audit: AuditLog, provenances: Provenances) -> None:
