@@ -74,7 +74,7 @@ class World:
                                          "reason": NOTE},
         )  # fmt: skip
         self.canaries = (
-            REGISTER, PURPOSE, "Grace", OWNER, KEEPER, "canary@example", "eve@example", NOTE,
+            REGISTER, PURPOSE, "Grace Hopper", OWNER, KEEPER, "canary@example", "eve@example", NOTE,
             self.fingerprint, "0.6180339887", "operator:",
             hashlib.sha256(SOURCE.encode()).hexdigest(),
         )  # fmt: skip

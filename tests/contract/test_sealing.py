@@ -106,7 +106,7 @@ async def test_nothing_that_has_a_class_stands_in_clear(world: World) -> None:
     assert body["decision_reasons"][0] == "limit shots"
     assert body["actor_chain"][0] == body["agent_id"] == "bot"
     text = await everything(world)
-    for canary in (ADA, "example.org", PURPOSE, CIRCUIT, "Ada"):
+    for canary in (ADA, "example.org", PURPOSE, CIRCUIT):
         assert canary not in text
 
 
