@@ -312,6 +312,11 @@ async def _next_status(
             return None
     elif waiter is not None:
         await _abandon(waiter)
+    asked, turn_ms = hand.asked, desk.questions.turn_ms(hand.job.scheme)
+    if turn_ms:
+        await desk.pause(turn_ms, hand if asked is None else None)
+        if hand.asked is not asked:
+            return None
     found = await desk.questions.ask(hand.job, lambda lease: provider.status(vendor_id, lease))
     return vendor_lies.about(hand.job, found)
 

@@ -4,8 +4,9 @@
     an answer that cannot be true, or a refusal, is an answer.
 (2) So many are under way at once that submissions and cancels always find a connection. Looking for
     a job may be a walk through all that the vendor has: it has a line of its own, and longer.
-(3) The more jobs are watched, the rarer each is asked for: a provider hears so many questions a
-    second at most, however many jobs it has.
+(3) A provider is asked where its jobs are so many times a second at most, however many it has: the
+    more jobs are watched, the rarer each is asked for, and each question has a turn, so that those
+    of a restart do not all come at once.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 from cryogate.gateway.breaker import Breakers
 from cryogate.gateway.dispatch_job import Job
 from cryogate.gateway.leases import Leases
+from cryogate.ports.clock import monotonic_ms
 from cryogate.ports.credentials import Lease
 from cryogate.ports.provider import ProviderError, VendorLied
 
@@ -47,10 +49,18 @@ _LONG = (Line.FIND, Line.FIND_TOGETHER)
 class VendorQuestions:
     """``questions_at_once`` and ``questions_per_s`` are for each provider."""
 
-    def __init__(self, leases: Leases, breakers: Breakers, limits: DispatchLimits) -> None:
+    def __init__(
+        self,
+        leases: Leases,
+        breakers: Breakers,
+        limits: DispatchLimits,
+        now_ms: Callable[[], int] = monotonic_ms,
+    ) -> None:
         self._leases, self._breakers = leases, breakers
         self._limits = limits
         self._lines: dict[tuple[str, Line], asyncio.Semaphore] = {}
+        self._now_ms = now_ms
+        self._free_ms: dict[str, float] = {}
         self._watched: Counter[str] = Counter()
 
     async def ask(
@@ -98,3 +108,11 @@ class VendorQuestions:
     def pace_ms(self, scheme: str) -> int:
         """(3): the least time between two questions about one job."""
         return self._watched[scheme] * 1000 // self._limits.questions_per_s
+
+    def turn_ms(self, scheme: str) -> int:
+        """(3): take the next turn to ask where a job is; how long until it comes."""
+        now, gap = float(self._now_ms()), 1000 / self._limits.questions_per_s
+        # after a quiet time as many may ask at once as may be under way
+        turn = max(self._free_ms.get(scheme, 0.0), now - gap * self._limits.questions_at_once)
+        self._free_ms[scheme] = turn + gap
+        return max(0, int(turn - now))
