@@ -1,12 +1,14 @@
 """Alerts: told by the parts that see something, folded in memory, kept in one table.
 
  (1) `AlertBook.tell` counts an occurrence under (kind, subject): no I/O, bounded memory
- (2) `flush` writes each at most every `FOLD_MS`, so that a flood makes one row and few events
+ (2) `flush` writes each at once, and then at most every `FOLD_MS`, so that a flood makes one row
+     and few events
  (3) in the table there is one alert that is not closed for each (kind, subject); a later one adds
      to its count. Closing it lets the next occurrence be an alert of its own.
 
-What is pending when the process dies is lost: whatever must not be is an audit event, which every
-refusal and revocation already is.
+A process that ends in order writes what is pending. One that is killed loses what it saw in the
+last moment, and repetitions of the last `FOLD_MS`: what must not be lost is an audit event, which
+every refusal and revocation already is.
 """
 
 from __future__ import annotations
@@ -75,6 +77,7 @@ class AlertBook(Alerts):
         self._store, self._clock = store, clock
         self._pending: dict[tuple[str, str], _Pending] = {}
         self._written: dict[tuple[str, str], int] = {}
+        self._news = asyncio.Event()
 
     def tell(
         self, kind: str, subject: str, severity: Severity, evidence: Mapping[str, Scalar]
@@ -92,18 +95,40 @@ class AlertBook(Alerts):
                 found = self._pending.get(key)
             if found is None:
                 self._pending[key] = _Pending(severity, dict(evidence), 1, now_ms, now_ms)
+                if key not in self._written:
+                    self._news.set()
                 return
         found.severity, found.evidence = severity, dict(evidence)
         found.count, found.last_ms = found.count + 1, now_ms
 
     async def run(self, interval_s: float = 1.0) -> None:
-        """`flush` every ``interval_s`` seconds until cancelled."""
-        while True:
-            await asyncio.sleep(interval_s)
-            try:
+        """`flush` on news, and every ``interval_s`` seconds; once more when cancelled."""
+        try:
+            while True:
+                await self._wait(interval_s)
+                try:
+                    await self.flush()
+                except Unavailable:
+                    log.warning("alerts cannot be written now", exc_info=True)
+                    await asyncio.sleep(interval_s)
+        finally:
+            await self._last(interval_s)
+
+    async def _wait(self, interval_s: float) -> None:
+        try:
+            async with asyncio.timeout(interval_s):
+                await self._news.wait()
+        except TimeoutError:
+            return
+        self._news.clear()
+
+    async def _last(self, seconds: float) -> None:
+        self._written.clear()  # repetitions too
+        try:
+            async with asyncio.timeout(seconds):
                 await self.flush()
-            except Unavailable:
-                log.warning("alerts cannot be written now", exc_info=True)
+        except (Unavailable, TimeoutError):
+            log.warning("%d alerts were not written", len(self._pending))
 
     async def flush(self) -> None:
         """Write what is due.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -146,3 +147,37 @@ async def test_what_cannot_be_written_is_kept(
     await book.flush()
     [alert] = (await desk.list(None, None, 10)).items
     assert alert.count == 2
+
+
+async def test_an_alert_is_written_at_once_and_what_is_left_at_the_end(small: World) -> None:
+    book, desk = AlertBook(small.store, small.clock), AlertDesk(small.store, small.clock)
+    task = asyncio.create_task(book.run(interval_s=1000))
+    book.tell("proof_failures", "a1", Severity.HIGH, {})
+    async with asyncio.timeout(20):
+        while not (found := (await desk.list(None, None, 10)).items):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert found[0].count == 1
+    for _ in range(4):  # within the fold: they wait
+        book.tell("proof_failures", "a1", Severity.HIGH, {})
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    [alert] = (await desk.list(None, None, 10)).items
+    assert alert.count == 5
+
+
+async def test_an_end_without_a_store_ends_all_the_same(
+    small: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = AlertBook(small.store, small.clock)
+
+    async def away(work: UnitOfWork) -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(small.store, "commit", away)
+    task = asyncio.create_task(book.run(interval_s=0.01))
+    book.tell("proof_failures", "a1", Severity.HIGH, {})
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
