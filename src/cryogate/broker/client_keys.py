@@ -14,10 +14,10 @@ import msgspec
 
 from cryogate.broker.rows import OPERATOR_PREFIX, agent_of, number, text
 from cryogate.domain.agents import Agent
-from cryogate.domain.errors import Conflict, Malformed, NotFound
+from cryogate.domain.errors import Conflict, Malformed, NotFound, Unavailable
 from cryogate.domain.events import Event, Outcome
 from cryogate.ports.clock import Clock
-from cryogate.ports.revocations import RevocationView
+from cryogate.ports.revocations import RevocationView, RevokedUnread
 from cryogate.ports.store import (
     AlreadyExists,
     GuardFailed,
@@ -109,7 +109,10 @@ class ClientKeys:
             await self._store.commit(UnitOfWork(statements, (event,)))
         except GuardFailed:
             raise NotFound("no_such_key", "the client has no such key") from None
-        await self._view.refresh()
+        try:
+            await self._view.refresh()
+        except Unavailable as error:
+            raise RevokedUnread("the removal of a key is not read back") from error
 
     async def _client(self, client_id: str) -> tuple[Agent | None, tuple[str, ...]]:
         if client_id.startswith(OPERATOR_PREFIX):

@@ -26,10 +26,10 @@ from cryogate.broker.client_keys import KEEP_MS, descendants, tokens_of_key
 from cryogate.broker.oauth import OAuthError, invalid_client, only
 from cryogate.broker.replicas import Reach, Replicas
 from cryogate.broker.rows import OPERATOR_PREFIX, number, text
-from cryogate.domain.errors import Malformed, NotFound
+from cryogate.domain.errors import Malformed, NotFound, Unavailable
 from cryogate.domain.events import Event, Outcome
 from cryogate.ports.clock import Clock
-from cryogate.ports.revocations import RevocationView, RevokedKind
+from cryogate.ports.revocations import RevocationView, RevokedKind, RevokedUnread
 from cryogate.ports.store import AlreadyExists, Row, Statement, Store, UnitOfWork
 from cryogate.tokens.access import AccessTokenVerifier, VerifiedToken
 from cryogate.tokens.certificates import PeerCertificate
@@ -104,6 +104,7 @@ class RevocationService:
 
         Raises:
             NotFound: there is no such token, session, agent, operator or experiment.
+            RevokedUnread: it is durable, but not known to be enforced by this process yet.
             Malformed: the reason is too long, the subject of `RevokedKind.ALL` is not ``*``, or
                 that of `RevokedKind.KEY` is no thumbprint.
         """
@@ -189,7 +190,10 @@ class RevocationService:
         begin = (*first, *target.before, order)  # (1)
         work = UnitOfWork((*begin, insert, *target.after), (event,))  # (2)
         rows = (await self._store.commit(work))[len(begin) :]
-        await self._view.refresh()  # (4)
+        try:
+            await self._view.refresh()  # (4)
+        except Unavailable as error:
+            raise RevokedUnread(f"revocation of {kind} {subject} is not read back") from error
         row = rows[0][0]
         newest = max(number(r, "rev_seq") for answers in rows for r in answers)
         done = Revocation(  # (5)

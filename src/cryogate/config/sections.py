@@ -166,12 +166,15 @@ class Vault(Section, frozen=True, kw_only=True):
 
 
 class Tokens(Section, frozen=True, kw_only=True):
-    """Token lives and the proof-of-possession window, in seconds."""
+    """Token lives and the proof-of-possession window, in seconds. ``keep_days``: how long what is
+    over stays in the database.
+    """
 
     default_ttl_s: Annotated[int, msgspec.Meta(ge=30, le=3600)] = 300
     max_ttl_s: Annotated[int, msgspec.Meta(ge=30, le=3600)] = 3600
     max_delegation_depth: Annotated[int, msgspec.Meta(ge=0, le=8)] = 3
     proof_window_s: Annotated[int, msgspec.Meta(ge=5, le=300)] = 60
+    keep_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 30
     require_nonce: Literal["auto", "off", "replica", "shared"] = "auto"
     insecure_bearer: bool = False
 

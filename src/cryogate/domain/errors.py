@@ -79,4 +79,9 @@ class Throttled(Refused):
 
 
 class Unavailable(CryogateError):
-    """A part that must answer did not. No answer is a no."""
+    """A part that must answer did not. No answer is a no.
+
+    ``told`` is what a client may hear of it, where more can be said than that.
+    """
+
+    told = ""

@@ -14,6 +14,19 @@ class StaleRevocations(Unavailable):
     """The view of revocations is older than its bound, so nobody is let through (R3)."""
 
 
+class RevokedUnread(Unavailable):
+    """A revocation is on record and stands, but this process could not read it back.
+
+    Others read it on their own. This process tries on, and refuses everybody once its view is
+    older than its bound (R3).
+    """
+
+    told = (
+        "the revocation is on record and stands; this process has not read it back yet, and "
+        "refuses everybody if it cannot soon: asking again is not needed"
+    )
+
+
 class RevokedKind(StrEnum):
     """What a revocation can name. ``ALL`` is the global switch; its subject is ``*``."""
 

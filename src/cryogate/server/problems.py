@@ -22,6 +22,7 @@ from cryogate.domain.errors import (
     Refused,
     Throttled,
     Unauthenticated,
+    Unavailable,
 )
 from cryogate.telemetry.requests import request_id
 from cryogate.tokens.errors import NonceRequired, TokenError
@@ -111,9 +112,18 @@ async def on_unavailable(request: Request, error: Exception) -> Response:
         503,
         "unavailable",
         "A part that must answer did not",
-        f"nothing was done; try again later (incident {incident})",
+        f"{_said(request, error)} (incident {incident})",
         headers={"retry-after": "1"},
     )
+
+
+def _said(request: Request, error: Exception) -> str:
+    """No more than is known: a part that broke off may have done what was asked."""
+    if isinstance(error, Unavailable) and error.told:
+        return error.told
+    if request.method in ("GET", "HEAD"):
+        return "there is no answer now; try again later"
+    return "it may have been done or not: look, then ask again"
 
 
 async def on_crash(request: Request, error: Exception) -> Response:

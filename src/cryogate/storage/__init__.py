@@ -14,8 +14,9 @@ from cryogate.ports.store import Store
 from cryogate.storage.notices import NoNotices, PostgresNotices
 from cryogate.storage.postgres import PostgresStore
 from cryogate.storage.sqlite import SqliteStore
+from cryogate.storage.sweeping import Sweeper
 
-__all__ = ["DRIVERS", "PostgresStore", "SqliteStore", "open_notices", "open_store"]
+__all__ = ["DRIVERS", "PostgresStore", "SqliteStore", "Sweeper", "open_notices", "open_store"]
 
 
 def _sqlite(url: str, clock: Clock) -> Store:

@@ -36,6 +36,7 @@ from cryogate.server.rate_gate import RateGate
 from cryogate.server.sink_routes import SinkRoutes
 from cryogate.server.tracing import RequestTracer
 from cryogate.sinks.letters import LetterDesk
+from cryogate.storage import Sweeper
 from cryogate.wiring.governance import Governance
 from cryogate.wiring.ground import Ground
 from cryogate.wiring.heads import open_heads
@@ -231,6 +232,8 @@ class Deployment:
         self._run(dispatcher.run(), "dispatcher")
         if self.identity.shared_proofs is not None:
             self._run(self.identity.shared_proofs.sweep(), "used proofs")
+        keep_ms = self.config.tokens.keep_days * 86_400_000
+        self._run(Sweeper(ground.store, ground.clock, keep_ms).run(), "sweeping")
         if ground.tls is not None:
             self._run(self.identity.credentials.follow(_CERTIFICATES_S), "certificates")
             self._run(ground.tls.follow(_TLS_FILES_S), "TLS files")

@@ -12,8 +12,9 @@ from tests.support.broker import ISSUER, TOKEN_URL, World
 from cryogate.broker.oauth import OAuthError
 from cryogate.broker.replicas import Reach
 from cryogate.broker.revocation_view import FollowedRevocations
+from cryogate.broker.revoke import RevocationService
 from cryogate.domain.errors import Conflict, Malformed, NotFound
-from cryogate.ports.revocations import RevokedKind, StaleRevocations, Subject
+from cryogate.ports.revocations import RevokedKind, RevokedUnread, StaleRevocations, Subject
 from cryogate.ports.store import (
     GuardFailed,
     ReadStore,
@@ -354,3 +355,27 @@ async def test_a_key_is_named_by_its_thumbprint_and_may_be_banned_before_it_come
 async def test_one_process_alone_waits_for_nobody(world: World) -> None:
     done = await world.revocations.revoke(RevokedKind.ALL, "*", "r", "root", wait_for_all=True)
     assert done.reach == Reach((), ())
+
+
+class Blind(FollowedRevocations):
+    """A view that cannot be read back."""
+
+    async def refresh(self) -> None:
+        raise StoreUnavailable("the connection broke")
+
+
+@pytest.mark.attack("R1", "R3")
+async def test_a_revocation_that_cannot_be_read_back_stands_and_is_said_to(world: World) -> None:
+    subject = world.subject((await world.token()).access_token)
+    blind = Blind(world.store, world.clock)
+    service = RevocationService(
+        world.store, blind, world.clock, world.clients, (world.gateway, world.admin)
+    )
+    with pytest.raises(RevokedUnread) as told:
+        await service.revoke(RevokedKind.AGENT, "a1", "compromised", "root")
+    assert "stands" in told.value.told
+    with pytest.raises(StaleRevocations):
+        blind.revoked(subject)  # this process lets nobody through meanwhile
+    await world.view.refresh()
+    assert world.view.revoked(subject) is RevokedKind.AGENT, "every other process enforces it"
+    assert len(await world.revocations.page()) == 1
