@@ -176,8 +176,10 @@ class QuantinuumFake:
     def _asked_jobs(self, request: Request) -> list[str]:
         names = request.query_params.getlist("filter[name_exact]")
         project = request.query_params.get("filter[project][id]", PROJECT)
+        newest = request.query_params.get("sort") != "timestamps.created"
+        jobs = list(self.jobs.items())
         return [
-            job_id for job_id, job in reversed(self.jobs.items())
+            job_id for job_id, job in (reversed(jobs) if newest else jobs)
             if job["_project"] == project and (not names or job["name"] in names)
         ]  # fmt: skip
 

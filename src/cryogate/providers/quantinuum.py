@@ -1,7 +1,8 @@
 """Quantinuum Nexus: machines of the H series, their emulators and their syntax checkers.
 
 (1) No idempotency key. Our job id is the job's name, by which `find` asks, and a property. A job
-    that was tried in this process is looked for before it is sent again.
+    that was tried in this process is looked for before it is sent again. A request that was
+    delivered twice on its way has made two: the oldest goes on, the others are cancelled (B2).
 (2) ``max_cost`` is the job's ceiling in credits (HQC): the machine stops there.
 (3) The circuit is uploaded first, and the job names it. A result says of which circuit it is; that
     one is fetched and read, and must be the program (C5).
@@ -15,6 +16,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -48,6 +50,7 @@ from cryogate.providers.readouts import needed
 from cryogate.providers.setup import Setup
 from cryogate.providers.tried import Tried
 
+log = logging.getLogger("cryogate.providers")
 _SCHEME: Final = "quantinuum"
 _CURRENCY: Final = "HQC"
 _JOBS: Final = "/api/jobs/v1beta3"
@@ -66,7 +69,7 @@ _STATES: Final = {
 _FINAL: Final = frozenset({VendorState.DONE, VendorState.FAILED, VendorState.CANCELLED})
 _CHECKER: Final = re.compile(r"(H[0-9]-[0-9])(?:E|LE)?")
 _CHECKS, _CHECK_S = 300, 0.2
-_PAGES: Final = 20
+_PAGE, _PAGES = 50, 20
 #: (2)
 _OWN_LIMIT: Final = VendorLimit(Control.MAX_COST, "job", _CURRENCY, by_gateway=True)
 
@@ -226,6 +229,11 @@ class QuantinuumProvider(Provider):
         self._tried.note(job_id)
         made = await self._post(job_id, device, item, properties(submission, lease), lease)
         self._tried.note(job_id, made)
+        try:
+            made = await self.find(job_id, lease) or made
+        except ProviderError as error:
+            log.warning("whether %s was delivered twice is not known: %s", job_id, error.detail)
+        self._tried.note(job_id, made)
         return made
 
     async def _upload(self, name: str, text: bytes, lease: Lease) -> str:
@@ -241,19 +249,26 @@ class QuantinuumProvider(Provider):
         return (await self._call("POST", _JOBS, lease, job)).read(wire.Receipt).data.id
 
     async def find(self, job_id: str, lease: Lease) -> str | None:
-        """(1): by name; what comes back must have it."""
+        """(1): by name, oldest first; what comes back must have it."""
+        kept: str | None = None
         asked: dict[str, str | int] = {
             **_SCOPE, "filter[name_exact]": job_id, "filter[job_type]": "execute",
-            "filter[project][id]": held(lease).project, "page[size]": 50,
+            "filter[project][id]": held(lease).project, "page[size]": _PAGE,
+            "sort": "timestamps.created",
         }  # fmt: skip
         for number in range(_PAGES):
             params = {**asked, "page[number]": number}
             page = (await self._call("GET", _JOBS, lease, params=params)).read(wire.JobPage).data
             for job in page:
-                if job.attributes.name == job_id:
-                    return job.id
-            if not page:
-                return None
+                if job.attributes.name != job_id:
+                    continue
+                if kept is None:
+                    kept = job.id
+                elif job.id != kept:
+                    log.warning("%s was delivered twice: cancelling %s", job_id, job.id)
+                    await self.cancel(job.id, lease)
+            if len(page) < _PAGE:
+                return kept
         raise ProviderError("the vendor lists too many jobs", sent=True, retryable=True)
 
     async def status(self, vendor_id: str, lease: Lease) -> VendorStatus:

@@ -91,7 +91,8 @@ async def test_every_control_that_nexus_has_is_set(nexus: Bench) -> None:
     ):  # fmt: skip
         assert machine[change] is False
     # the confirmed text is what was uploaded, member for member
-    sent = msgspec.json.decode(nexus.faults.seen[-2][3])["data"]["attributes"]
+    [upload] = [body for _, path, _, body in nexus.faults.seen if path.startswith("/api/circuits")]
+    sent = msgspec.json.decode(upload)["data"]["attributes"]
     assert sent == {**msgspec.json.decode(submission.text), "name": "job_a"}
 
 
@@ -173,6 +174,24 @@ async def test_a_job_is_found_on_a_later_page_and_others_jobs_are_not_read(nexus
     nexus.faults.seen.clear()
     assert await nexus.provider.find("job_first", nexus.lease) == first
     assert all("name_exact" in path for _, path, _, _ in nexus.faults.seen)
+
+
+@pytest.mark.attack("B2")
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_request_that_arrives_twice_leaves_one_job_running(
+    nexus: Bench, lost: bool
+) -> None:
+    nexus.faults.add("twice", method="POST", path="/api/jobs")
+    if lost:
+        nexus.faults.add("lost", method="POST", path="/api/jobs")
+        with pytest.raises(ProviderError):
+            await nexus.provider.submit(nexus.submission("job_a"), nexus.lease)
+    vendor_id = await nexus.provider.submit(nexus.submission("job_a"), nexus.lease)
+    first, second = fake(nexus).ran("job_a")
+    assert vendor_id == first
+    assert fake(nexus).jobs[second]["status"]["status"] == "CANCELLED"
+    assert (await nexus.provider.status(first, nexus.lease)).state is VendorState.DONE
+    assert await nexus.provider.find("job_a", nexus.lease) == first
 
 
 @pytest.mark.attack("S3")
