@@ -282,15 +282,13 @@ class AzureProvider(Provider):
     async def _call(
         self, method: str, path: str, lease: Lease, document: Mapping[str, Any] | None = None
     ) -> Answer:
-        headers = {"authorization": f"Bearer {lease.secret.text()}", "accept": "application/json"}
-        body = None
-        if document is not None:
-            headers["content-type"] = "application/json"
-            body = msgspec.json.encode(document)
-        return await self._http.call(
-            method, self._workspace + path, headers=headers, params={"api-version": _API},
-            content=body,
-        )  # fmt: skip
+        return await self._http.ask(
+            method,
+            self._workspace + path,
+            headers={"authorization": f"Bearer {lease.secret.text()}"},
+            params={"api-version": _API},
+            document=document,
+        )
 
     async def _blob(self, method: str, url: str, body: bytes | None) -> Answer:
         return await self._http.send(method, url, headers=_BLOB, content=body)

@@ -17,7 +17,7 @@ import ssl
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
@@ -119,6 +119,23 @@ class VendorHttp:
         return await self.send(
             method, self.base_url + path, headers=headers, params=params, content=content
         )
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        params: Mapping[str, str | int] | None = None,
+        document: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """As `call`, with ``document`` as JSON if there is one, for an answer in JSON."""
+        sent = {**headers, "accept": "application/json"}
+        content = None
+        if document is not None:
+            sent["content-type"] = "application/json"
+            content = msgspec.json.encode(document)
+        return await self.call(method, path, headers=sent, params=params, content=content)
 
     async def send(
         self,

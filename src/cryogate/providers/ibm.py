@@ -316,13 +316,8 @@ class IbmProvider(Provider):
             "authorization": f"Bearer {held.token}",
             "service-crn": held.crn,
             "ibm-api-version": _VERSION,
-            "accept": "application/json",
         }
-        body = None
-        if document is not None:
-            headers["content-type"] = "application/json"
-            body = msgspec.json.encode(document)
-        return await self._http.call(method, path, headers=headers, content=body)
+        return await self._http.ask(method, path, headers=headers, document=document)
 
 
 def _tagged(tags: Sequence[str], prefix: str) -> str:

@@ -204,11 +204,9 @@ class IonqProvider(Provider):
         dollars = msgspec.Raw(b"%d.%02d" % divmod(submission.cost_ceiling_cents, 100))
         limits = {"job_count_limit": 1, "cost_limit": {"unit": "usd", "value": dollars}}
         try:
-            answer = await self._http.call(
-                "POST",
-                "/sessions",
-                headers={**_key(lease), "content-type": "application/json"},
-                content=msgspec.json.encode({"backend": device, "settings": limits}),
+            document = {"backend": device, "settings": limits}
+            answer = await self._http.ask(
+                "POST", "/sessions", headers=_key(lease), document=document
             )
             return answer.read(wire.Session).id
         except ProviderError as error:
@@ -246,11 +244,7 @@ class IonqProvider(Provider):
         }
         if session_id:
             document["session_id"] = session_id
-        answer = await self._http.call(
-            "POST", "/jobs",
-            headers={**_key(lease), "content-type": "application/json"},
-            content=msgspec.json.encode(document),
-        )  # fmt: skip
+        answer = await self._http.ask("POST", "/jobs", headers=_key(lease), document=document)
         return answer.read(wire.Created)
 
     async def find(self, job_id: str, lease: Lease) -> str | None:

@@ -346,12 +346,8 @@ class QuantinuumProvider(Provider):
         document: Mapping[str, Any] | None = None,
         params: Mapping[str, str | int] | None = None,
     ) -> Answer:
-        headers = {"cookie": f"myqos_id={held(lease).token}", "accept": "application/json"}
-        body = None
-        if document is not None:
-            headers["content-type"] = "application/json"
-            body = msgspec.json.encode(document)
-        return await self._http.call(method, path, headers=headers, params=params, content=body)
+        headers = {"cookie": f"myqos_id={held(lease).token}"}
+        return await self._http.ask(method, path, headers=headers, params=params, document=document)
 
 
 def _named(device: str) -> str:
