@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import subprocess
@@ -53,11 +54,16 @@ class Place(Deployment):
 
 
 def cosigning(
-    place: Place, store: Store, log: AuditLog, policy: Policy, *clients: WitnessClient
+    place: Place,
+    store: Store,
+    log: AuditLog,
+    policy: Policy,
+    *clients: WitnessClient,
+    timeout_s: float = 5,
 ) -> Cosigning:
     return Cosigning(
         log, policy, clients, store=store, clock=place.clock, alerts=place.alerts,
-        every_ms=1000, alert_ms=15 * MINUTE, timeout_s=5,
+        every_ms=1000, alert_ms=15 * MINUTE, timeout_s=timeout_s,
     )  # fmt: skip
 
 
@@ -249,6 +255,30 @@ async def test_a_witness_that_misbehaves_costs_a_cosignature_only(
         assert {line.name for line in lines} == {ORIGIN, "two.example"}
 
 
+async def test_a_witness_that_never_answers_is_given_up(
+    place: Place, two: tuple[OurWitness, OurWitness]
+) -> None:
+    async def send(method: str, url: str, headers: Mapping[str, str], sent: bytes) -> Answer:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    policy = policy_of("any", two[0].verifiers[0], two[1].verifiers[0])
+    async with place.running() as (store, log):
+        silent, good = client(two[0], send), client(two[1])
+        rounds = cosigning(place, store, log, policy, silent, good, timeout_s=0.05)
+        note = await grow(log, store, 5, 0)
+        asking = asyncio.create_task(rounds.round())
+        await asyncio.sleep(0)
+        assert rounds.served() == note, "nothing waits for it"
+        assert await asking
+        assert rounds.standings[silent.url].trouble == "it did not answer in time"
+        for _ in range(12):  # the pauses grow
+            place.clock.advance(s=1)
+            await grow(log, store, 1, log.published_size)
+            assert await rounds.round()
+        assert rounds.standings[silent.url].failures <= 5
+
+
 @pytest.mark.attack("L1")
 async def test_forged_and_foreign_cosignatures_do_not_count(
     place: Place, two: tuple[OurWitness, OurWitness]
@@ -322,7 +352,11 @@ async def test_our_service_answers_as_the_protocol_says(
     assert (await post(AddCheckpoint(0, (), large).encode()))[2] == b"300\n"
     assert (await post(AddCheckpoint(300, (), forked).encode()))[0] == 422
     assert (await post(AddCheckpoint(300, proof[:-1], large).encode()))[0] == 422
-    assert (await post(AddCheckpoint(300, proof, large).encode()))[0] == 200
+    junk = NoteSignature("stranger.example", b"abcd", b"x" * 64)
+    told = Note(parse_note(large).text, (*parse_note(large).signatures, junk)).encode()
+    assert (await post(AddCheckpoint(300, proof, told).encode()))[0] == 200
+    kept = parse_note((witness.folder / "head").read_bytes()).signatures
+    assert {line.name for line in kept} == {ORIGIN, "one.example"}, "strangers' lines are not kept"
     assert (await post(AddCheckpoint(300, proof, large).encode()))[2] == b"600\n"
 
 

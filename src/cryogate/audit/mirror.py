@@ -37,7 +37,7 @@ log = logging.getLogger("cryogate.audit")
 #: Entries between two moves of the place, while much is to be caught up with.
 STRIDE: Final = 16 * TILE_WIDTH
 _LEASE_MS: Final = 120_000
-_LOOK_S: Final = 5.0
+_LOOK_S: Final = 2.0
 _RETRY_MS: Final = 30_000
 _TILE, _TEXT = "application/octet-stream", "text/plain; charset=utf-8"
 

@@ -25,7 +25,7 @@ _HEADERS: Final = {
     "accept": "application/timestamp-reply",
 }
 _RETRY_MS: Final = 60_000
-_LOOK_S: Final = 5.0
+_LOOK_S: Final = 2.0
 
 
 class Stamping:

@@ -125,7 +125,11 @@ class Witness:
                 self._keep(f"head-{last.size}", kept or b"")
                 self._keep(f"head-{head.size}-contradicts", note)
             raise NoProof("the proof does not lead from the last cosigned head to this one")
-        cosigned = self._cosign(note)
+        # Anybody may send a head of the log with lines of their own: those are not kept.
+        parsed = parse_note(note)
+        known = {(key.name, key.key_id) for key in self._trusted}
+        theirs = tuple(s for s in parsed.signatures if (s.name, s.key_id) in known)
+        cosigned = self._cosign(Note(parsed.text, theirs).encode())
         if head.size > last.size:
             try:
                 await self._heads.advance(kept, cosigned)  # (3)
