@@ -20,9 +20,13 @@ def group() -> None:
 def check(settings: Settings, file: Path | None) -> None:
     """Check configuration (FILE, then CRYOGATE_* variables) and show every setting in force."""
     from cryogate.config import explain, load, variable
+    from cryogate.wiring.vendor_limits import check_currencies, check_times, open_book
 
     overrides = {"state_dir": str(settings.state_dir)} if settings.state_dir else {}
     config = load(file, environ=os.environ, overrides=overrides)
+    book = open_book(config)
+    check_times(config, book)
+    check_currencies(config, book)
     rows = explain(config)
     warnings = config.warnings()
     document = {

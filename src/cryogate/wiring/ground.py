@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from cryogate.audit.opening import Opener
 from cryogate.audit.sealing import SealingStore
@@ -13,7 +12,7 @@ from cryogate.config.sections import Outbound
 from cryogate.credentials import EnvelopeSealer, MasterKey
 from cryogate.gateway.devices import DeviceRegistry
 from cryogate.governance.denials import RecentDenials
-from cryogate.governance.pricing import DataPriceBook, default_price_book, load_price_book
+from cryogate.governance.pricing import DataPriceBook
 from cryogate.outbound.addresses import networks
 from cryogate.outbound.fetcher import Fetcher
 from cryogate.outbound.hooks import Hooks
@@ -25,7 +24,7 @@ from cryogate.providers import PROVIDERS, Setup
 from cryogate.server.tls import ServerTls
 from cryogate.storage import open_notices, open_store
 from cryogate.wiring.tracing import Tracing
-from cryogate.wiring.vendor_limits import check_currencies, check_times
+from cryogate.wiring.vendor_limits import check_currencies, check_times, open_book
 
 
 class Ground:
@@ -112,22 +111,6 @@ def open_tls(cert: str, key: str, client_certs: str, client_ca: str) -> ServerTl
         return ServerTls(cert, key, client_certs=client_certs, client_ca=client_ca)
     except (OSError, ValueError) as error:
         raise ConfigError(f"server.tls_cert, tls_key or client_ca: {error}") from error
-
-
-def open_book(config: Config) -> DataPriceBook:
-    """The price book in force.
-
-    Raises:
-        ConfigError: there is no such file.
-        PriceBookInvalid: it is none.
-    """
-    book = config.prices.book
-    if not book:
-        return default_price_book()
-    try:
-        return load_price_book(Path(book).read_bytes(), book)
-    except OSError as error:
-        raise ConfigError(f"prices.book: cannot read {book}: {error.strerror}") from error
 
 
 def open_providers(config: Config, clock: Clock, book: DataPriceBook) -> dict[str, Provider]:

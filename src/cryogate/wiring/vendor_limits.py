@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from cryogate.config import Config, ConfigError
 from cryogate.governance.price_models import PerSecondBound
-from cryogate.governance.pricing import DataPriceBook
+from cryogate.governance.pricing import DataPriceBook, default_price_book, load_price_book
 from cryogate.ports.provider import Backend
 from cryogate.server.limit_views import described
 
@@ -22,6 +23,22 @@ _TIMED: Final = {"ibm": "ibm.max_seconds"}
 
 #: Adapters that send a limit of cost with each job, in a unit of the vendor's own.
 _CREDITS: Final = {"quantinuum": "HQC"}
+
+
+def open_book(config: Config) -> DataPriceBook:
+    """The price book in force.
+
+    Raises:
+        ConfigError: there is no such file.
+        PriceBookInvalid: it is none.
+    """
+    book = config.prices.book
+    if not book:
+        return default_price_book()
+    try:
+        return load_price_book(Path(book).read_bytes(), book)
+    except OSError as error:
+        raise ConfigError(f"prices.book: cannot read {book}: {error.strerror}") from error
 
 
 def check_times(config: Config, book: DataPriceBook) -> None:
@@ -50,12 +67,13 @@ def check_times(config: Config, book: DataPriceBook) -> None:
 
 
 def check_currencies(config: Config, book: DataPriceBook) -> None:
-    """Return if adapters whose limit of cost is in credits get their reservations in credits.
+    """Return if adapters whose limit of cost is in one unit get their reservations in that unit.
 
     Raises:
         ConfigError: a limit in dollars would be sent as one in credits; says what to change.
     """
-    for scheme, currency in _CREDITS.items():
+    wanted = {**_CREDITS, **({"ionq": "USD"} if config.ionq.sessions else {})}
+    for scheme, currency in wanted.items():
         if scheme not in config.providers.enabled:
             continue
         for name, entry in sorted(book.entries.items()):

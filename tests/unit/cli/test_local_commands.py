@@ -227,3 +227,12 @@ def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
     result = run(tmp_path, "config", "check", str(file))
     assert result.exit_code == 1
     assert "prot" in result.stderr
+
+
+def test_a_price_that_bounds_nothing_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "cryogate.toml"
+    file.write_text('[providers]\nenabled = ["ibm"]\n[ibm]\nmax_seconds = 90\n')
+    result = run(tmp_path, "config", "check", str(file))
+    assert result.exit_code == 1
+    assert "ibm.max_seconds is 90" in result.stderr
+    assert "60 s on ibm:*" in result.stderr

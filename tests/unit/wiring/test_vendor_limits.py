@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cryogate.config import Config, ConfigError
-from cryogate.config.sections import Ibm, Providers
+from cryogate.config.sections import Ibm, Ionq, Providers
 from cryogate.governance.pricing import DataPriceBook, default_price_book, load_price_book
 from cryogate.ports.clock import SystemClock
 from cryogate.ports.provider import Backend, Control, VendorLimit
@@ -88,3 +88,13 @@ def test_operators_are_told_what_holds_and_who_set_it(caplog: pytest.LogCaptureF
         ("INFO", "x:y: 60 s per job, set on every job"),
         ("WARNING", "x:y: the vendor enforces no limit of cost or time"),
     ]
+
+
+def test_a_session_at_ionq_is_limited_in_dollars() -> None:
+    euros = {"backend": "ionq:*", "model": "per_task_and_shot", "currency": "EUR",
+             "task": "1", "shot": "0"}  # fmt: skip
+    with_sessions = Config(ionq=Ionq(sessions=True), providers=Providers(enabled=("ionq",)))
+    with pytest.raises(ConfigError, match="USD"):
+        check_currencies(with_sessions, book(euros))
+    check_currencies(with_sessions, default_price_book())
+    check_currencies(config(60, "ionq"), book(euros))
