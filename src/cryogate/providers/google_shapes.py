@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from cryogate.circuits import Program
+from cryogate.circuits import CircuitError, Dialect, Program, emit, parse_cirq
+from cryogate.circuits.model import STORED
 from cryogate.ports.provider import Control, RawResult, VendorLied, VendorLimit
 from cryogate.providers import google_wire as wire
 from cryogate.providers.readouts import of_memory
@@ -54,6 +55,23 @@ def names_in(constants: object) -> list[str]:
         return [entry["qubit"]["id"] for entry in found if len(entry) == 1]
     except (msgspec.ValidationError, KeyError):
         return []
+
+
+def same(code: Mapping[str, object], program: Program) -> bool:
+    """Whether ``code`` is ``program`` on some qubits: our words, or the same circuit in others."""
+    told = {key: value for key, value in code.items() if key != "@type"}
+    names = names_in(told.get("constants"))
+    if len(names) != program.qubits or len(set(names)) != len(names):
+        return False
+    expected = msgspec.json.decode(emit(program, Dialect.CIRQ))["program"]
+    told["constants"] = expected["constants"]
+    if told == expected:
+        return True
+    again = msgspec.json.encode({"registers": list(program.registers), "program": told})
+    try:
+        return parse_cirq(again, STORED).fingerprint == program.fingerprint
+    except CircuitError:
+        return False
 
 
 def read(sweep: wire.Sweep, program: Program) -> RawResult:

@@ -283,18 +283,22 @@ class IbmProvider(Provider):
         return of_memory(joined(columns))
 
     async def _check_echo(self, vendor_id: str, lease: Lease, program: Program) -> None:
-        """(5). Long programs IBM keeps elsewhere and does not tell; those are not checked."""
+        """(5). What IBM keeps elsewhere, or in another form, it does not tell: that is no lie."""
         ran = (await self._call("GET", f"/jobs/{vendor_id}", lease)).read(wire.Ran)
         if ran.id != vendor_id:
             raise VendorLied("it speaks of another job")
-        if ran.params is None or not ran.params.pubs:
+        try:
+            pubs = msgspec.json.decode(ran.params, type=wire.Asked).pubs
+        except msgspec.MsgspecError:
             return
-        if len(ran.params.pubs) != 1 or not ran.params.pubs[0]:
+        if not pubs:
+            return
+        if len(pubs) != 1 or not pubs[0]:
             raise VendorLied("it was asked for another number of circuits")
         try:
-            source = msgspec.json.decode(ran.params.pubs[0][0], type=str)
+            source = msgspec.json.decode(pubs[0][0], type=str)
         except msgspec.MsgspecError:
-            raise VendorLied("it ran another circuit") from None
+            return
         await check_echo(source.encode(), Format.OPENQASM3, program, Dialect.OPENQASM3)
 
     async def cancel(self, vendor_id: str, lease: Lease) -> None:

@@ -123,10 +123,10 @@ class Asked(msgspec.Struct):
 
 
 class Ran(msgspec.Struct):
-    """A job with what it was asked to run, where IBM tells."""
+    """A job with what it was asked to run, where IBM tells: an `Asked`, if it is one."""
 
     id: Id
-    params: Asked | None = None
+    params: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Instance(msgspec.Struct):

@@ -143,6 +143,19 @@ async def test_what_ibm_says_it_ran_is_held_against_the_program(ibm: Bench) -> N
     with pytest.raises(VendorLied, match="another circuit"):
         await ibm.provider.result(vendor_id, ibm.lease, FLIP)
     assert (await ibm.provider.result(vendor_id, ibm.lease, FLIP)).counts == {"10": 100}
+    # what it tells in another form, or not at all, is no lie
+    fake = ibm.settings["fake"]
+    packed = {"pubs": [[{"__type__": "QuantumCircuit"}]]}
+    for params in (None, {"pubs": "elsewhere"}, {"url": "https://storage"}, "gone", packed):
+        fake.jobs[vendor_id]["params"] = params
+        assert (await ibm.provider.result(vendor_id, ibm.lease, FLIP)).shots == 100
+    several: list[list[list[object]]] = [
+        [["x", None, 1], ["y", None, 1]], [[]], [["OPENQASM 3.0;", None, 1]],
+    ]  # fmt: skip
+    for pubs in several:
+        fake.jobs[vendor_id]["params"] = {"pubs": pubs}
+        with pytest.raises(VendorLied):
+            await ibm.provider.result(vendor_id, ibm.lease, FLIP)
 
 
 @pytest.mark.attack("S3")
