@@ -51,7 +51,8 @@ def run_up(
     config = load(config_path, overrides={**given, **overrides})
     logs.configure(config.logs.format, config.logs.level)
     for warning in config.warnings():
-        log.warning("%s", warning)
+        # what is less than safe is said at every level
+        log.log(max(logging.WARNING, logging.getLogger().level), "%s", warning)
     prepare(config)
     # uvicorn raises a caught signal again once it has shut down; by then it has been obeyed
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -30,3 +30,12 @@ def test_the_page_is_true_and_every_line_is_json(tmp_path: Path) -> None:
     assert "canary" not in "".join(lines)
     shown = [line for line in lines if not line.startswith("{")]
     assert not [line for line in shown if "INFO" in line or "WARNING" in line]
+
+
+def test_what_is_less_than_safe_is_said_at_every_level(tmp_path: Path) -> None:
+    config = tmp_path / "cryogate.toml"
+    config.write_text('[logs]\nlevel = "error"\n[tokens]\ninsecure_bearer = true\n')
+    with live(tmp_path, "--config", str(config)):
+        told = (tmp_path / "server.log").read_text()
+    assert "tokens.insecure_bearer" in told
+    assert "uvicorn" not in told

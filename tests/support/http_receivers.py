@@ -216,10 +216,17 @@ def _moto() -> str:
 
 
 _ACCOUNT = "AKIDEXAMPLE000000000"
-_SIGNED = {
-    "authorization": f"AWS4-HMAC-SHA256 Credential={_ACCOUNT}/20260101/us-east-1/s3/aws4_request, "
-    "SignedHeaders=host, Signature=0"
-}
+
+
+def signed_as(service: str) -> dict[str, str]:
+    """What moto takes for a signature as long as it is not told to check any."""
+    scope = f"{_ACCOUNT}/20260101/us-east-1/{service}/aws4_request"
+    return {
+        "authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
+    }
+
+
+_SIGNED = signed_as("s3")
 
 
 class MotoReceiver(HttpReceiver):

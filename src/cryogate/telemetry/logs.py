@@ -26,7 +26,8 @@ _MAX_STACK: Final = 16_000
 _CONTROL: Final = re.compile(r"[^ -~\u00a0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\U0010ffff]")
 _CREDENTIAL: Final = re.compile(
     r"eyJ[\w-]{6,}\.[\w-]{4,}(?:\.[\w-]*)*"  # a JSON Web Token or Signature
-    r"|(?i:\b(?:bearer|dpop|apikey|basic|splunk)\s+)[\w.~+/=-]{8,}"
+    # a word is no credential: those have a digit somewhere
+    r"|(?i:\b(?:bearer|dpop|apikey|basic|splunk)\s+)(?=[a-zA-Z_.~+/=-]*\d)[\w.~+/=-]{8,}"
     r"|\bwhsec_[\w+/=]{8,}|\bAKIA[0-9A-Z]{12,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.ASCII | re.DOTALL,

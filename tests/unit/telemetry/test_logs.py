@@ -25,7 +25,7 @@ HOSTILE = [
 ]  # fmt: skip
 TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJib3QifQ.c2lnbmF0dXJl"
 SECRETS = [
-    TOKEN, f"DPoP {TOKEN}", "authorization: Bearer canary-canary-canary", "apiKey canary-0123456",
+    TOKEN, f"DPoP {TOKEN}", "authorization: Bearer canary-canary-4", "apiKey canary-0123456",
     "whsec_canarycanary", "AKIA0123456789ABCDEF", TOKEN.rpartition(".")[0],
     "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----",
     "-----BEGIN EC PRIVATE KEY-----\ncanary",
@@ -84,6 +84,11 @@ def test_what_looks_like_a_credential_is_taken_out(secret: str) -> None:
         assert "canary" not in line
         assert "eyJ" not in line
         assert "AKIA" not in line
+
+
+def test_a_word_is_no_credential() -> None:
+    told = "no basic authentication, a bearer certificate, DPoP verification"
+    assert json.loads(JsonLines().format(record(told)))["message"] == told
 
 
 @pytest.mark.attack("S1")
