@@ -7,6 +7,7 @@ same program.
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,12 +22,21 @@ with atheris.instrument_imports(include=["cryogate.circuits"]):
     from cryogate.circuits.ionq import parse_ionq
     from cryogate.circuits.model import Dialect, Format, ParseLimits
     from cryogate.circuits.program import Program
+    from cryogate.circuits.pytket import parse_pytket
     from cryogate.circuits.qpy_reader import check_header
+    from cryogate.circuits.quil import parse_quil
     from cryogate.circuits.refusals import read_refusal
     from cryogate.circuits.rich.entry import parse_rich
 
 LIMITS = ParseLimits(max_bytes=4096, max_qubits=48, max_clbits=96, max_operations=1500)
 FORMATS = (Format.OPENQASM2, Format.OPENQASM3, Format.IONQ_JSON, Format.QPY)
+#: Readers of what we write ourselves; vendors give one of them back.
+OWN = {
+    Dialect.IONQ_JSON: parse_ionq,
+    Dialect.PYTKET: parse_pytket,
+    Dialect.QUIL: parse_quil,
+}
+KINDS: tuple[Format | Dialect, ...] = (*FORMATS, Dialect.PYTKET, Dialect.QUIL)
 READERS = {
     Dialect.OPENQASM2: Format.OPENQASM2,
     Dialect.OPENQASM3: Format.OPENQASM3,
@@ -36,8 +46,10 @@ READERS = {
 
 def one_input(data: bytes) -> None:
     """The first byte says what the rest is."""
-    format_, source = FORMATS[data[0] % len(FORMATS)] if data else FORMATS[0], data[1:]
-    if format_ is Format.QPY:
+    format_, source = KINDS[data[0] % len(KINDS)] if data else KINDS[0], data[1:]
+    if isinstance(format_, Dialect):
+        _holds(_answered(OWN[format_], source, LIMITS))
+    elif format_ is Format.QPY:
         _answered(check_header, source)
         read_refusal(source)
     elif format_ is Format.IONQ_JSON:
@@ -70,13 +82,16 @@ def _holds(program: Program | None) -> None:
         if not inexpressible(program, dialect):
             again = parse_flat(emit(program, dialect), format_)
             assert again.text == program.text, f"{dialect} says something else"
-    if not inexpressible(program, Dialect.IONQ_JSON):
-        assert parse_ionq(emit(program, Dialect.IONQ_JSON)).text == program.text, "IonQ's JSON"
+    for dialect, reader in OWN.items():
+        if not inexpressible(program, dialect):
+            again = reader(emit(program, dialect))
+            assert again.text == program.text, f"{dialect} says something else"
 
 
 def seeds(directory: Path) -> None:
     """Small programs of every kind, for the fuzzer to begin with."""
     from tests.corpus.hostile import corpus
+    from tests.unit.circuits.support import PYTKET_GATES, QUIL_GATES, random_program
 
     directory.mkdir(parents=True, exist_ok=True)
     places = {format_.value: number for number, format_ in enumerate(FORMATS)}
@@ -84,6 +99,12 @@ def seeds(directory: Path) -> None:
         if len(item.source) < 1500:
             data = bytes([places[item.format]]) + item.source
             (directory / item.name).write_bytes(data)
+    for number, dialect in enumerate(KINDS):
+        for seed in range(20 if isinstance(dialect, Dialect) else 0):
+            names = PYTKET_GATES if dialect is Dialect.PYTKET else QUIL_GATES
+            text = emit(random_program(random.Random(seed), names, 3), Dialect(dialect))
+            if len(text) < 3000:
+                (directory / f"{dialect}-{seed}").write_bytes(bytes([number]) + text)
     examples = Path(__file__).parents[1] / "corpus" / "openqasm3"
     for path in examples.glob("*.qasm"):
         (directory / path.stem).write_bytes(b"\x01" + path.read_bytes()[:3000])

@@ -147,7 +147,7 @@ def _units(value: object, what: str) -> list[tuple[str, int]]:
 def _qubits(builder: Builder, value: object) -> _Wires:
     found = _units(value, "qubits")
     if sorted(found) != [("q", number) for number in range(len(found))]:
-        syntax("the qubits are not q[0], q[1], …")
+        syntax("the qubits are not q[0], q[1] and so on")
     builder.layout.add_qubits(len(found))
     return {unit: unit[1] for unit in found}
 
@@ -156,7 +156,7 @@ def _bits(builder: Builder, value: object) -> _Wires:
     sizes: dict[str, list[int]] = {}
     for name, number in _units(value, "bits"):
         if not _REGISTER.fullmatch(name):
-            syntax("a register has another name than c0, c1, …")
+            syntax("a register has another name than c0, c1 and so on")
         sizes.setdefault(name, []).append(number)
     wires: _Wires = {}
     for number in range(len(sizes)):
