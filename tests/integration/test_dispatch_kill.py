@@ -62,7 +62,8 @@ async def prepare(directory: Path) -> None:
                 "program": PROGRAM.to_bytes().decode("ascii"), "facts": "{}", "results": "raw",
                 "currency": "USD", "cost_bound_cents": BOUND_CENTS, "policy_digest": "d",
                 "approval_id": None, "idempotency_key": None, "request_sha256": "r",
-                "metadata": "{}", "price_currency": "", "rate": "", "now_ms": 1000,
+                "metadata": "{}", "price_currency": "", "rate": "",
+                "claimed_by": None, "claim_fence": 0, "claim_until_ms": 0, "now_ms": 1000,
             },
         )  # fmt: skip
         await store.commit(UnitOfWork((accept, *w.ledger.reserve(hold, PAYER, 1000))))

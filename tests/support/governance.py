@@ -128,7 +128,8 @@ class World:
                 "facts": "{}", "results": "raw", "currency": hold.cost.currency,
                 "cost_bound_cents": hold.cost.cents, "policy_digest": "d",
                 "approval_id": approval_id, "idempotency_key": None, "request_sha256": "r",
-                "metadata": "{}", "price_currency": "", "rate": "", "now_ms": now_ms,
+                "metadata": "{}", "price_currency": "", "rate": "",
+                "claimed_by": None, "claim_fence": 0, "claim_until_ms": 0, "now_ms": now_ms,
             },
             guard="job.live",
         )  # fmt: skip

@@ -26,7 +26,7 @@ from cryogate.broker.rows import agent_of, number, text
 from cryogate.domain.agents import Agent
 from cryogate.domain.errors import Conflict, Malformed, NotFound
 from cryogate.domain.events import Event
-from cryogate.domain.ids import new_id
+from cryogate.domain.ids import new_secret
 from cryogate.ports.clock import Clock
 from cryogate.ports.store import AlreadyExists, GuardFailed, Statement, Store, UnitOfWork
 
@@ -58,7 +58,7 @@ class Invitations:
 
     def __init__(self, store: Store, clock: Clock, possession: Possession) -> None:
         self._store, self._clock, self._possession = store, clock, possession
-        self._nothing = _digest(new_id("inv"))
+        self._nothing = _digest(new_secret())
 
     async def invite(
         self, agent_id: str, ttl_s: int, *, actor: str, draft: AgentDraft | None = None
@@ -76,7 +76,7 @@ class Invitations:
         if not agent.active:
             raise Conflict("agent_inactive", "the agent is disabled: enable it first")
         now_ms = self._clock.now_ms()
-        place, secret = new_id("inv")[4:14], new_id("inv")[4:]
+        place, secret = new_secret()[:10], new_secret()
         expires_ms = now_ms + ttl_s * 1000
         insert = Statement(
             "invitation_insert",

@@ -23,12 +23,15 @@ class Release(StrEnum):
 
     def narrowed(self, other: Release) -> Release:
         """The lesser of two rights: rights only ever meet, they never add up."""
-        return min(self, other, key=lambda right: right.rank)
+        return self if _RANKS[self] <= _RANKS[other] else other
 
     @property
     def rank(self) -> int:
         """0 for the least right, growing."""
-        return tuple(Release).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {right: rank for rank, right in enumerate(Release)}
 
 
 @dataclass(frozen=True, slots=True)

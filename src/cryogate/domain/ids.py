@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 
 from cryogate.domain.errors import Malformed
 
@@ -25,9 +26,21 @@ _PAIRS = tuple(a + b for a in _ALPHABET for b in _ALPHABET)
 
 
 def new_id(prefix: str) -> str:
-    """A fresh id: three-letter prefix and 130 random bits, unguessable and unordered."""
-    value = secrets.randbits(130)
-    return f"{prefix}_{''.join([_PAIRS[value >> shift & 1023] for shift in range(0, 130, 10)])}"
+    """A fresh id: three-letter prefix, 48 bits of the time in ms, 82 random bits.
+
+    It cannot be guessed, and later ids sort after earlier ones, so that rows which come together
+    lie together in every index (the reason for UUIDv7, RFC 9562).
+    """
+    return f"{prefix}_{_spelled(time.time_ns() // 1_000_000 << 82 | secrets.randbits(82))}"
+
+
+def new_secret() -> str:
+    """130 random bits in the alphabet of ids, for what only its holder may know."""
+    return _spelled(secrets.randbits(130))
+
+
+def _spelled(value: int) -> str:
+    return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -10, -10)])
 
 
 def is_minted(value: str, prefix: str) -> bool:

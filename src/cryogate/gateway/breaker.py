@@ -75,13 +75,18 @@ class Breakers:
 
     def admit(self, scheme: str) -> bool:
         """Whether a job may be sent now. While half open, the one that asks first tries."""
-        breaker = self._all.get(scheme)
-        if breaker is None or not breaker.opened:
+        if self.closed(scheme):
             return True
+        breaker = self._all[scheme]
         if not self._may(breaker):
             return False
         breaker.trial_ms = self._now_ms()
         return True
+
+    def closed(self, scheme: str) -> bool:
+        """Whether jobs may be sent freely."""
+        breaker = self._all.get(scheme)
+        return breaker is None or not breaker.opened
 
     def answered(self, scheme: str) -> None:
         """The provider answered a submission, if only to refuse."""

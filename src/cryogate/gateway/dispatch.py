@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
@@ -28,11 +27,12 @@ from cryogate.gateway.breaker import Breakers, BreakerView
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch_batch import Batcher
 from cryogate.gateway.dispatch_claims import Claims
-from cryogate.gateway.dispatch_desk import Desk, DispatchLimits, Hand, Lost, Stop, log
-from cryogate.gateway.dispatch_job import CANCEL_MARK, REVOKE_MARK, Job, job_of
+from cryogate.gateway.dispatch_desk import Desk, DispatchLimits, Stop, log
+from cryogate.gateway.dispatch_hands import Hands
+from cryogate.gateway.dispatch_job import CANCEL_MARK, REVOKE_MARK, job_of
 from cryogate.gateway.dispatch_send import standing
 from cryogate.gateway.dispatch_stop import cancel, expire_overdue, revoke_all
-from cryogate.gateway.dispatch_watch import carry
+from cryogate.gateway.handover import Handover
 from cryogate.gateway.lease_ends import give_back
 from cryogate.gateway.leases import Leases, key_of
 from cryogate.gateway.places import Places
@@ -61,6 +61,7 @@ class Dispatcher:
     ``replica_id`` names this replica in claims; a later process with the same id takes over the
     claims of its dead predecessor at once. ``heartbeats``: replicas tell that they live, and one
     that does not loses its claims. ``opened`` hears when a provider is left alone for a while.
+    ``merge``: so many small moves may share a transaction.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Dispatcher:
         heartbeats: bool = False,
         opened: Callable[[BreakerView], None] = lambda view: None,
         spans: Spans = NO_SPANS,
+        merge: int = 128,
     ) -> None:
         self._limits = limits = limits or DispatchLimits()
         held = Leases(leases, clock, limits.lease_ttl_s)
@@ -99,7 +101,7 @@ class Dispatcher:
             reader=reader,
             limits=limits,
             owner=f"{replica_id}/{secrets.token_hex(8)}",
-            batcher=Batcher(store, most=limits.batch),
+            batcher=Batcher(store, most=merge),
             sleep=sleep,
             wake_in=self._wake_in,
             told=told,
@@ -110,8 +112,9 @@ class Dispatcher:
             spans=spans,
         )
         self._claims = Claims(desk, f"{replica_id}/")
-        self._hands: dict[str, Hand] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._hands = Hands(desk, self._freed)
+        #: Takes jobs straight from their acceptance, while none is waiting.
+        self.handover = Handover(desk, self._hands)
         self._wake = asyncio.Event()
         self._closing = self._full = False
         self._swept_ms: int | None = None
@@ -167,8 +170,8 @@ class Dispatcher:
 
     async def settled(self) -> None:
         """Return when every job in hand has been put down."""
-        while self._tasks:
-            await asyncio.wait(set(self._tasks.values()))
+        while tasks := self._hands.tasks():
+            await asyncio.wait(tasks)
 
     def providers(self) -> tuple[BreakerView, ...]:
         """Each provider, and whether it is sent jobs now."""
@@ -195,7 +198,7 @@ class Dispatcher:
 
     def _heed_now(self) -> None:
         self._heeding, began = None, time.perf_counter()
-        for hand in self._hands.values():
+        for hand in self._hands:
             if hand.asked is None and isinstance(standing(self._desk, hand), Stop):
                 hand.ask(_MARKS[REVOKE_MARK])
         self._heed_in_s = 9 * (time.perf_counter() - began)
@@ -216,11 +219,11 @@ class Dispatcher:
             return
         self._closing = True
         self._wake.set()
-        sending = [self._tasks[j] for j, hand in self._hands.items() if not hand.at_vendor]
+        self.handover.open = False
+        sending = self._hands.tasks(sending=True)
         if sending:
             await asyncio.wait(sending, timeout=self._limits.drain_ms / 1000)
-        left = list(self._hands)
-        tasks = list(self._tasks.values())
+        left, tasks = self._hands.ids(), self._hands.tasks()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -236,19 +239,20 @@ class Dispatcher:
 
     async def _claim(self) -> bool:
         now_ms, limits = self._desk.clock.now_ms(), self._limits
-        sending = Counter(h.job.scheme for h in self._hands.values() if not h.at_vendor)
-        busy = [scheme for scheme, count in sending.items() if count >= limits.per_scheme]
-        shut = self._desk.breakers.shut_out()
-        room = [limits.per_scheme - n for n in sending.values() if n < limits.per_scheme]
-        most = min([limits.batch, limits.in_hand - len(self._hands), limits.per_scheme, *room])
+        busy, shut = self._hands.busy(), self._desk.breakers.shut_out()
+        most = min(limits.batch, self._hands.room())
         self._full = bool(busy) or most < 1
+        self.handover.open = False
         if self._closing or most < 1:
             return False
         if not await self._desk.store.fetch("dispatch_due", {"now_ms": now_ms}):
+            self.handover.open = not (self._full or self._closing)
             return False
         rows = await self._claims.queued([*busy, *shut], now_ms, most)
         await self._take(rows)
-        return len(rows) == most
+        more = len(rows) == most
+        self.handover.open = not (more or self._full or self._closing)
+        return more
 
     async def _claim_orphans(self, now_ms: int) -> None:
         # All of them: after a crash thousands may wait, and their vendors may be done with them.
@@ -268,36 +272,9 @@ class Dispatcher:
             except msgspec.ValidationError:
                 log.critical("%s: its row cannot be read", row["job_id"], exc_info=True)
                 continue
-            earlier = self._tasks.get(job.job_id)
-            if earlier is not None:
-                # Our own claim had run out. Two tasks must never carry the same job.
-                earlier.cancel()
-                await asyncio.gather(earlier, return_exceptions=True)
-            self._begin(job)
+            await self._hands.replace(job)
 
-    def _begin(self, job: Job) -> None:
-        hand = Hand(job, asyncio.get_running_loop().create_future())
-        task = asyncio.create_task(self._carry(hand), name=job.job_id)
-        self._hands[job.job_id], self._tasks[job.job_id] = hand, task
-        task.add_done_callback(lambda _: self._put_down(job.job_id, hand))
-
-    async def _carry(self, hand: Hand) -> None:
-        job_id = hand.job.job_id
-        try:
-            with self._desk.spans.job(job_id, hand.job.backend):
-                await carry(self._desk, hand)
-        except Lost:
-            log.info("%s: not ours any more", job_id)
-        except Unavailable as error:
-            log.warning("%s: put down until its claim ends: %s", job_id, error)
-        except Exception:
-            log.exception("%s: put down until its claim ends", job_id)
-
-    def _put_down(self, job_id: str, hand: Hand) -> None:
-        if self._hands.get(job_id) is not hand:
-            return
-        del self._hands[job_id], self._tasks[job_id]
-        self._desk.places.drop(job_id)
+    def _freed(self) -> None:
         if self._full:
             self._full = False
             self._wake.set()
@@ -320,7 +297,7 @@ class Dispatcher:
         Raises:
             StoreUnavailable: the database did not answer.
         """
-        held = sorted(self._hands)
+        held = self._hands.ids()
         for start in range(0, len(held), self._limits.batch):
             for row in await self._claims.renew(held[start : start + self._limits.batch]):
                 mark = _MARKS.get(str(row["failure"]))
@@ -353,7 +330,7 @@ class Dispatcher:
         if not self._desk.alone:
             await self._claims.free_the_dead(now_ms)
         await self._claim_orphans(now_ms)
-        in_use = {key_of(hand.job.lease_terms()) for hand in self._hands.values()}
+        in_use = {key_of(hand.job.lease_terms()) for hand in self._hands}
         await give_back(self._desk, in_use)
 
     # -- waiting -----------------------------------------------------------------------------

@@ -27,7 +27,10 @@ class _Waiting(NamedTuple):
 
 
 class Batcher:
-    """Commits units of work; while one commit is under way, the next batch gathers."""
+    """Commits units of work; while one commit is under way, the next batch gathers.
+
+    ``most`` is how many are merged; 1 merges none, for a store that groups commits itself.
+    """
 
     def __init__(self, store: Store, *, most: int = 128) -> None:
         self._store = store
@@ -42,7 +45,7 @@ class Batcher:
             GuardFailed: one of the unit's own guards did not hold.
             StoreUnavailable: see `Store.commit`.
         """
-        if order is None:
+        if order is None or self._most == 1:
             await self._store.commit(unit)
             return
         done = asyncio.get_running_loop().create_future()

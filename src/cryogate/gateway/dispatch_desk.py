@@ -23,7 +23,7 @@ from cryogate.gateway.vendor_questions import VendorQuestions
 from cryogate.ports.budgets import Ledger
 from cryogate.ports.clock import Clock
 from cryogate.ports.credentials import Lease
-from cryogate.ports.provider import Backend, Provider
+from cryogate.ports.provider import Backend, Provider, Submission
 from cryogate.ports.revocations import RevocationView
 from cryogate.ports.store import Statement, Store, StoreUnavailable, UnitOfWork
 from cryogate.ports.tracing import NO_SPANS, Spans
@@ -94,11 +94,16 @@ class Lost(Exception):
 
 @dataclass(slots=True, eq=False)
 class Hand:
-    """A claimed job in this process. ``at_vendor``: it is not, or no longer, being sent."""
+    """A claimed job in this process. ``at_vendor``: it is not, or no longer, being sent.
+
+    ``ready`` is what to submit, of a job whose intent was recorded when it was accepted.
+    """
 
     job: Job
     stop: asyncio.Future[Stop]
+    ready: Submission | None = None
     at_vendor: bool = False
+    on_arrival: Callable[[], None] | None = None
     clbits: int | None = None
     alarmed: bool = False
     lies: int = 0
@@ -106,6 +111,9 @@ class Hand:
     def arrive(self) -> None:
         """The job is at its vendor: it needs a watcher now, and no place among those sent."""
         self.at_vendor = True
+        arrived, self.on_arrival = self.on_arrival, None
+        if arrived is not None:
+            arrived()
 
     def ask(self, stop: Stop) -> None:
         """Ask the job to end; the first asker is heard."""

@@ -58,7 +58,11 @@ async def carry(desk: Desk, hand: Hand) -> None:
         await end(desk, hand, Ending(JobState.FAILED, "backend_not_available"))
         return
     _heed_mark(hand)
-    if job.state is JobState.QUEUED:
+    if hand.ready is not None:
+        ready, hand.ready = hand.ready, None
+        hand.clbits = ready.program.clbits
+        await _submit(desk, hand, provider, ready)
+    elif job.state is JobState.QUEUED:
         if not await has_credential(desk, hand):
             return
         if not desk.breakers.admit(job.scheme):

@@ -25,7 +25,9 @@ from cryogate.domain.jobs import JobState
 from cryogate.gateway.accepting import Acceptance, Acceptor
 from cryogate.gateway.caller import Caller
 from cryogate.gateway.case import Case, known, payer_of, price_of
+from cryogate.gateway.dispatch_job import job_of
 from cryogate.gateway.estimates import estimate_view, facts_view
+from cryogate.gateway.handover import Handover
 from cryogate.gateway.pipeline import Pipeline
 from cryogate.gateway.refusals import JobRefusals
 from cryogate.gateway.requests import EstimateRequest, JobRequest, PreviewRequest
@@ -70,6 +72,7 @@ class JobService:
         approvals: Approvals,
         revocations: RevocationView,
         devices: Callable[[], Mapping[str, Backend]],
+        handover: Handover,
         accepted: Callable[[], None],
         refusals: JobRefusals,
         checks: VendorChecks,
@@ -83,6 +86,7 @@ class JobService:
         self._approvals = approvals
         self._revocations = revocations
         self._devices = devices
+        self._handover = handover
         self._accepted = accepted
         self._refusals = refusals
         self._checks = checks
@@ -215,6 +219,9 @@ class JobService:
             extra = (*extra, Statement("job_webhook", hook))
             reasons = (*reasons, f"webhook {host_of(request.webhook)}")
         # (7) one transaction: it fails, and nothing happened
+        ticket = None
+        if state is JobState.QUEUED and (ticket := self._handover.offer(request.backend)):
+            state = JobState.DISPATCHING if ticket.intended else state
         hold = Hold(
             job_id, caller.grant.experiment_id, caller.token_id, request.session_id,
             quote.bound, request.shots, caller.ancestors,
@@ -244,6 +251,7 @@ class JobService:
                 "request_sha256": digest,
                 "metadata": msgspec.json.encode(request.metadata).decode(),
                 **price_of(quote),
+                **(_UNCLAIMED if ticket is None else ticket.claim()),
                 "now_ms": now_ms,
             },
             guard="job.live",
@@ -258,26 +266,44 @@ class JobService:
             approval_id=approval_id,
         )
         payer = payer_of(case)
+        job = None
+        if ticket is not None:
+            job = job_of({**accept.params, **_NEW, "updated_ms": now_ms, "program": None})
+            if ticket.intended:
+                events = (*events, job.event("job.dispatching", Outcome.INTENT, now_ms))
         accepted = Acceptance(accept, hold, payer, now_ms, (intent, *events), extra)
         try:
             await self._acceptor.commit(accepted)
-        except AlreadyExists:
-            if request.idempotency_key is None:
-                raise
-            earlier = await self._earlier(caller, request.idempotency_key, digest)
-            if earlier is None:
-                raise
-            return earlier, False
-        except GuardFailed as failed:
-            raise await self._guard_refusal(case, hold, payer, failed) from failed
+        except BaseException as error:
+            if ticket is not None:
+                self._handover.decline(ticket)
+            return await self._not_accepted(case, request, digest, accepted, error)
+        if ticket is not None and job is not None:
+            self._handover.take(ticket, job, program)
+        elif state is JobState.QUEUED:
+            self._accepted()
         if approval_id is not None:
-            if state is JobState.QUEUED:
-                self._accepted()
             return await self.job(caller, job_id), True
-        self._accepted()
         # what was just committed needs no reading back: it is what the statement said
-        row = {**accept.params, **_ACCEPTED, "created_ms": now_ms, "updated_ms": now_ms}
+        row = {**accept.params, **_NEW, "created_ms": now_ms, "updated_ms": now_ms}
         return job_view(row), True
+
+    async def _not_accepted(
+        self,
+        case: Case,
+        request: JobRequest,
+        digest: str,
+        accepted: Acceptance,
+        error: BaseException,
+    ) -> tuple[JobView, bool]:
+        """The job that this key already made, or the refusal that ``error`` amounts to."""
+        if isinstance(error, AlreadyExists) and request.idempotency_key is not None:
+            earlier = await self._earlier(case.caller, request.idempotency_key, digest)
+            if earlier is not None:
+                return earlier, False
+        elif isinstance(error, GuardFailed) and not isinstance(error, AlreadyExists):
+            raise await self._guard_refusal(case, accepted.hold, accepted.payer, error) from error
+        raise error
 
     async def _guard_refusal(
         self, case: Case, hold: Hold, payer: Payer, failed: GuardFailed
@@ -307,8 +333,10 @@ class JobService:
         return await self.job(caller, text(row, "job_id"))
 
 
-# Columns of a job that has just been queued and is not in the statement that made it.
-_ACCEPTED: dict[str, SqlValue] = {
+_UNCLAIMED: dict[str, SqlValue] = {"claimed_by": None, "claim_fence": 0, "claim_until_ms": 0}
+# Columns of a job that has just been made which the statement that made it does not name.
+_NEW: dict[str, SqlValue] = {
+    "vendor_id": None,
     "approval_state": None,
     "approval_expires_ms": None,
     "cost_actual_cents": None,

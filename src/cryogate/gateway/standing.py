@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import itemgetter
 from typing import cast
 
 import msgspec
@@ -23,14 +24,55 @@ def strings(text: str) -> frozenset[str]:
     return frozenset(msgspec.json.decode(text, type=list[str]))
 
 
-@lru_cache(maxsize=4096)
-def _roles(text: str) -> frozenset[Role]:
-    return frozenset(msgspec.json.decode(text, type=list[Role]))
+# Both are frozen and made of nothing but their columns, which seldom change between two requests:
+# they are read anew for every request, and built anew when they have changed.
+_AGENT = itemgetter(
+    "agent_id", "owner", "tier", "stage", "active", "roles", "attributes", "agent_created_ms"
+)
+_EXPERIMENT = itemgetter(
+    "experiment_id", "purpose", "classification", "experiment_owner", "cost_center", "opens_ms",
+    "closes_ms", "closed", "allowed_agents", "allowed_backends", "release",
+    "experiment_created_ms",
+)  # fmt: skip
 
 
-@lru_cache(maxsize=4096)
-def _attributes(text: str) -> dict[str, Scalar]:
-    return msgspec.json.decode(text, type=dict[str, Scalar])
+@lru_cache(maxsize=1024)
+def _agent(
+    agent_id: str, owner: str, tier: str, stage: str, active: int, roles: str, attributes: str,
+    created_ms: int,
+) -> Agent:  # fmt: skip
+    return Agent(
+        agent_id=agent_id,
+        owner=owner,
+        tier=tier,
+        stage=Stage(stage),
+        active=active == 1,
+        roles=frozenset(msgspec.json.decode(roles, type=list[Role])),
+        attributes=msgspec.json.decode(attributes, type=dict[str, Scalar]),
+        created_ms=created_ms,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _experiment(
+    experiment_id: str, purpose: str, classification: str, owner: str, cost_center: str,
+    opens_ms: int, closes_ms: int, closed: int, allowed_agents: str, allowed_backends: str,
+    release: str, created_ms: int,
+) -> Experiment:  # fmt: skip
+    return Experiment(
+        experiment_id=experiment_id,
+        purpose=purpose,
+        classification=Classification(classification),
+        owner=owner,
+        cost_center=cost_center,
+        opens_ms=opens_ms,
+        closes_ms=closes_ms,
+        closed=closed != 0,
+        allowed_agents=strings(allowed_agents),
+        allowed_backends=strings(allowed_backends),
+        release=Release(release),
+        created_ms=created_ms,
+    )
 
 
 async def read_standing(store: ReadStore, caller: Caller, session_id: str | None) -> Standing:
@@ -70,30 +112,8 @@ def _standing(row: Row) -> Standing:
             results=Release(text(row, "session_results")),
         )
     return Standing(
-        agent=Agent(
-            agent_id=text(row, "agent_id"),
-            owner=text(row, "owner"),
-            tier=text(row, "tier"),
-            stage=Stage(text(row, "stage")),
-            active=row["active"] == 1,
-            roles=_roles(text(row, "roles")),
-            attributes=_attributes(text(row, "attributes")),
-            created_ms=number(row, "agent_created_ms"),
-        ),
-        experiment=Experiment(
-            experiment_id=text(row, "experiment_id"),
-            purpose=text(row, "purpose"),
-            classification=Classification(text(row, "classification")),
-            owner=text(row, "experiment_owner"),
-            cost_center=text(row, "cost_center"),
-            opens_ms=number(row, "opens_ms"),
-            closes_ms=number(row, "closes_ms"),
-            closed=row["closed"] != 0,
-            allowed_agents=strings(text(row, "allowed_agents")),
-            allowed_backends=strings(text(row, "allowed_backends")),
-            release=Release(text(row, "release")),
-            created_ms=number(row, "experiment_created_ms"),
-        ),
+        agent=_agent(*_AGENT(row)),
+        experiment=_experiment(*_EXPERIMENT(row)),
         budget=BudgetView(
             currency=text(row, "currency"),
             limit_cents=number(row, "limit_cents"),

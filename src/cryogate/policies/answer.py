@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -18,6 +19,7 @@ from cryogate.domain.decisions import (
 from cryogate.ports.policy import Caps
 
 MAX_ANSWER_BYTES = 1 << 20
+_SHORT = 2048
 _Reason = Annotated[str, msgspec.Meta(max_length=512)]
 
 
@@ -58,6 +60,10 @@ def read_decision(text: str | bytes, digest: str) -> Decision:
     """
     if len(text) > MAX_ANSWER_BYTES:
         raise MalformedAnswer("the answer is too large")
+    return _short(text, digest) if len(text) <= _SHORT else _read(text, digest)
+
+
+def _read(text: str | bytes, digest: str) -> Decision:
     try:
         found = _answer.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -69,6 +75,10 @@ def read_decision(text: str | bytes, digest: str) -> Decision:
         raise MalformedAnswer("a yes with violations")
     obligations = tuple(Obligation(o.kind, o.reason, o.quorum, o.role) for o in found.obligations)
     return Allow(obligations, found.reasons, digest)
+
+
+# The same words of the same bundle are the same decision, and most jobs get one of a few.
+_short = lru_cache(maxsize=256)(_read)
 
 
 def read_caps(text: str | bytes) -> Caps:

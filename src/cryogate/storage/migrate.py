@@ -1,7 +1,7 @@
 """Migrations: which there are, and whether a database may be used.
 
-One numbered ``.sql`` file serves both databases; ``{{bigint}}``, ``{{identity}}``, ``{{strict}}``
-and ``{{unlogged}}`` are the only differences. What may never change: a migration that has been
+One numbered ``.sql`` file serves both databases; the words in double braces are the only
+differences (``{{keyed}}``: rows lie in the tree of their key). What may never change: one that was
 released. Its SHA-256 is recorded where it was applied, and a database that records another one is
 refused, because nobody knows what its tables hold.
 """
@@ -25,12 +25,14 @@ _SPELLINGS: Mapping[Dialect, Mapping[str, str]] = {
         "{{bigint}}": "INTEGER",
         "{{identity}}": "INTEGER PRIMARY KEY AUTOINCREMENT",
         "{{strict}}": "STRICT",
+        "{{keyed}}": "STRICT, WITHOUT ROWID",
         "{{unlogged}}": "",
     },
     Dialect.POSTGRES: {
         "{{bigint}}": "BIGINT",
         "{{identity}}": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
         "{{strict}}": "",
+        "{{keyed}}": "",
         "{{unlogged}}": "UNLOGGED",
     },
 }

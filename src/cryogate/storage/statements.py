@@ -13,7 +13,7 @@ before anything is sent.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import itemgetter
@@ -72,24 +72,29 @@ class Prepared:
             BadStatement: a parameter is missing, surplus, of another type, an integer beyond 64
                 bit, or text that holds NUL or a lone surrogate.
         """
+        values = self.order(params)
+        if are_plain(values):
+            return values
+        values = tuple(self._plain(name, params[name]) for name in self.params)
+        if are_plain(values):
+            return values
+        if all(MIN_INT <= value <= MAX_INT for value in values if isinstance(value, int)):
+            # NUL is refused by PostgreSQL and cut off by many SQLite tools: refused by us.
+            raise BadStatement(f"{self.name}: text holds NUL or a lone surrogate")
+        raise BadStatement(f"{self.name}: integer beyond 64 bit")
+
+    def order(self, params: Mapping[str, SqlValue]) -> tuple[SqlValue, ...]:
+        """The values in placeholder order, of which nothing is known until `are_plain` says so.
+
+        Raises:
+            BadStatement: a parameter is missing or surplus.
+        """
         if len(params) != len(self.params):
             raise BadStatement(self._difference(params))
         try:
-            values = self.pick(params)
+            return self.pick(params)
         except KeyError:
             raise BadStatement(self._difference(params)) from None
-        # A handful of calls for all values together: this runs for every statement of every unit.
-        texts = [value for value in values if type(value) is str]
-        numbers = [value for value in values if type(value) is int]
-        if len(texts) + len(numbers) + values.count(None) != len(values):
-            return self.bind({name: self._plain(name, params[name]) for name in self.params})
-        joined = "".join(texts)
-        # NUL is refused by PostgreSQL and cut off by many SQLite tools: refused by us.
-        if "\0" in joined or not (joined.isascii() or _encodable(joined)):
-            raise BadStatement(f"{self.name}: text holds NUL or a lone surrogate")
-        if numbers and not (min(numbers) >= MIN_INT and max(numbers) <= MAX_INT):
-            raise BadStatement(f"{self.name}: integer beyond 64 bit")
-        return values
 
     def _plain(self, name: str, value: object) -> SqlValue:
         # Enumerations and booleans become what they stand for, alike in both databases.
@@ -149,6 +154,21 @@ class Statements:
         if not found.reads:
             raise BadStatement(f"{name} writes, so it cannot be fetched")
         return found
+
+
+def are_plain(values: Sequence[object]) -> bool:
+    """Whether each is a ``str``, ``int`` or None that any database may be given as it is.
+
+    A handful of calls for all values together: this runs for every value that is ever stored.
+    """
+    texts = [value for value in values if type(value) is str]
+    numbers = [value for value in values if type(value) is int]
+    if len(texts) + len(numbers) + values.count(None) != len(values):
+        return False
+    if numbers and not (min(numbers) >= MIN_INT and max(numbers) <= MAX_INT):
+        return False
+    joined = "".join(texts)
+    return "\0" not in joined and (joined.isascii() or _encodable(joined))
 
 
 def _encodable(text: str) -> bool:

@@ -11,7 +11,7 @@ CREATE TABLE agents (
   roles       TEXT NOT NULL,
   attributes  TEXT NOT NULL,
   created_ms  {{bigint}} NOT NULL
-) {{strict}};
+) {{keyed}};
 
 CREATE TABLE operators (
   operator_id TEXT PRIMARY KEY,
@@ -28,7 +28,7 @@ CREATE TABLE client_keys (
   jwk         TEXT NOT NULL,
   created_ms  {{bigint}} NOT NULL,
   PRIMARY KEY (client_id, kid)
-) {{strict}};
+) {{keyed}};
 
 -- One use of a client assertion (RFC 7523 section 3, point 7).
 CREATE TABLE used_assertions (
@@ -36,7 +36,7 @@ CREATE TABLE used_assertions (
   jti         TEXT NOT NULL,
   expires_ms  {{bigint}} NOT NULL,
   PRIMARY KEY (client_id, jti)
-) {{strict}};
+) {{keyed}};
 CREATE INDEX used_assertions_by_expiry ON used_assertions (expires_ms);
 
 CREATE TABLE experiments (
@@ -52,7 +52,7 @@ CREATE TABLE experiments (
   allowed_backends TEXT NOT NULL,
   release          TEXT NOT NULL CHECK (release IN ('none', 'aggregates', 'raw')),
   created_ms       {{bigint}} NOT NULL
-) {{strict}};
+) {{keyed}};
 
 -- held is promised to jobs in flight, spent is settled. spent may pass the limit (a vendor's bill
 -- above its estimate is still owed), but nothing can be held once it has.
@@ -65,7 +65,7 @@ CREATE TABLE budgets (
   limit_shots   {{bigint}} NOT NULL CHECK (limit_shots >= 0),
   held_shots    {{bigint}} NOT NULL CHECK (held_shots >= 0),
   spent_shots   {{bigint}} NOT NULL CHECK (spent_shots >= 0)
-) {{strict}};
+) {{keyed}};
 
 -- A token's bounds and what has been used of them (held and spent together: a token's allowance
 -- comes back only when a hold is released, never when it is settled).
@@ -85,7 +85,7 @@ CREATE TABLE tokens (
   used_jobs       {{bigint}} NOT NULL CHECK (used_jobs BETWEEN 0 AND max_jobs),
   used_shots      {{bigint}} NOT NULL CHECK (used_shots BETWEEN 0 AND max_total_shots),
   used_cents      {{bigint}} NOT NULL CHECK (used_cents >= 0)
-) {{strict}};
+) {{keyed}};
 CREATE INDEX tokens_by_agent ON tokens (agent_id, issued_ms);
 
 CREATE TABLE sessions (
@@ -99,7 +99,7 @@ CREATE TABLE sessions (
   opened_ms     {{bigint}} NOT NULL,
   expires_ms    {{bigint}} NOT NULL,
   state         TEXT NOT NULL CHECK (state IN ('open', 'closed'))
-) {{strict}};
+) {{keyed}};
 CREATE INDEX sessions_by_agent ON sessions (agent_id, opened_ms);
 
 CREATE TABLE jobs (
@@ -136,8 +136,8 @@ CREATE TABLE jobs (
   created_ms        {{bigint}} NOT NULL,
   updated_ms        {{bigint}} NOT NULL
 ) {{strict}};
--- NULL keys never collide, in both databases.
-CREATE UNIQUE INDEX jobs_idempotency ON jobs (agent_id, idempotency_key);
+CREATE UNIQUE INDEX jobs_idempotency ON jobs (agent_id, idempotency_key)
+  WHERE idempotency_key IS NOT NULL;
 CREATE INDEX jobs_by_state ON jobs (created_ms) WHERE state IN ('queued', 'dispatching', 'running');
 CREATE INDEX jobs_parked ON jobs (approval_id) WHERE state = 'parked';
 CREATE INDEX jobs_by_agent ON jobs (agent_id, created_ms);
@@ -149,7 +149,7 @@ CREATE TABLE results (
   memory     TEXT,
   metadata   TEXT NOT NULL,
   created_ms {{bigint}} NOT NULL
-) {{strict}};
+) {{keyed}};
 
 CREATE TABLE approvals (
   approval_id   TEXT PRIMARY KEY,

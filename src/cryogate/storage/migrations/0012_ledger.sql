@@ -45,7 +45,7 @@ CREATE TABLE budget_windows (
   spent_shots {{bigint}} NOT NULL CHECK (spent_shots >= 0),
   told        {{bigint}} NOT NULL,
   PRIMARY KEY (budget_id, subject, period)
-) {{strict}};
+) {{keyed}};
 
 CREATE INDEX budget_windows_by_period ON budget_windows (budget_id, period);
 
@@ -60,7 +60,7 @@ CREATE TABLE ledger_charges (
   rate_num   {{bigint}} NOT NULL CHECK (rate_num > 0),
   rate_den   {{bigint}} NOT NULL CHECK (rate_den > 0),
   PRIMARY KEY (job_id, budget_id, subject)
-) {{strict}};
+) {{keyed}};
 
 -- The journal. One row is one entry: what it posts to each of an experiment's four accounts, which
 -- sums to zero or is not written. Rows are never changed and never removed.
@@ -92,7 +92,7 @@ CREATE TABLE ledger_entries (
   PRIMARY KEY (ref, phase),
   CHECK (granted_cents + available_cents + held_cents + spent_cents = 0),
   CHECK (granted_shots + available_shots + held_shots + spent_shots = 0)
-) {{strict}};
+) {{keyed}};
 CREATE INDEX ledger_spending ON ledger_entries (period) WHERE kind IN ('settle', 'correct');
 CREATE INDEX ledger_corrections ON ledger_entries (corrects) WHERE corrects IS NOT NULL;
 

@@ -25,12 +25,13 @@ WHERE t.token_id = :token_id
 INSERT INTO jobs (job_id, agent_id, owner, experiment_id, token_id, token_issued_ms, session_id,
                   backend, shots, state, circuit_sha256, program, facts, results, currency,
                   cost_bound_cents, hold, policy_digest, approval_id, idempotency_key,
-                  request_sha256, metadata, claim_fence, claim_until_ms, created_ms, updated_ms,
-                  price_currency, rate)
+                  request_sha256, metadata, claimed_by, claim_fence, claim_until_ms, created_ms,
+                  updated_ms, price_currency, rate)
 SELECT :job_id, :agent_id, :owner, :experiment_id, :token_id, :token_issued_ms, :session_id,
        :backend, :shots, :state, :circuit_sha256, :program, :facts, :results, :currency,
        :cost_bound_cents, 'held', :policy_digest, :approval_id, :idempotency_key,
-       :request_sha256, :metadata, 0, 0, :now_ms, :now_ms, :price_currency, :rate
+       :request_sha256, :metadata, :claimed_by, :claim_fence, :claim_until_ms, :now_ms, :now_ms,
+       :price_currency, :rate
 WHERE NOT EXISTS (
         SELECT 1 FROM revocations r
         WHERE r.until_ms > :now_ms
@@ -45,6 +46,7 @@ WHERE NOT EXISTS (
         SELECT 1 FROM experiments e
         WHERE e.experiment_id = :experiment_id AND e.closed = 0
           AND e.opens_ms <= :now_ms AND e.closes_ms > :now_ms)
+  AND NOT EXISTS (SELECT 1 FROM agents a WHERE a.agent_id = :agent_id AND a.active = 0)
 
 -- name: job_webhook
 INSERT INTO job_webhooks (job_id, url) VALUES (:job_id, :url)

@@ -17,16 +17,24 @@ resources contains concat("", ["experiment:", input.experiment.id]) if input.exp
 
 resources contains "catalogue" if input.action == "backend:list"
 
-# The statements that can be about this agent; all of them where no index was made.
-sids := object.get(data.cryogate_index.by_agent, input.agent.id, data.cryogate_index.others)
+# The statements that can be about this agent and action; looked for where no index was made.
+# Two steps, because the embedded engine copies the whole object when both are written as one.
+by_action := object.get(data.cryogate_index.by_agent, input.agent.id, data.cryogate_index.others)
 
-sids := object.keys(data.cryogate_data.statements) if not data.cryogate_index
+sids := by_action[input.action]
 
-# Which statement speaks about which resource of this question, by action, principal and resource.
+sids := found_sids if not data.cryogate_index
+
+found_sids contains sid if {
+	not data.cryogate_index
+	some sid, s in data.cryogate_data.statements
+	matches(s.actions, input.action)
+}
+
+# Which statement speaks about which resource of this question, by principal and resource.
 hits contains [sid, resource] if {
 	some sid in sids
 	s := data.cryogate_data.statements[sid]
-	matches(s.actions, input.action)
 	applies_to_principal(s.principal)
 	some resource in resources
 	matches(s.resources, resource)
