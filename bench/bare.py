@@ -3,7 +3,8 @@
 Sums of parts that were each measured in a loop of their own flatter nobody's server: in a loop the
 caches hold one thing, in a request they hold everything in turn. So the same parts also run once
 a request in this server, under the same load: Starlette, raw ES256 operations, parser, one decision
-of the embedded engine, and bare rows committed in groups with a sync.
+of the embedded engine, one row read, and bare rows committed in groups with a sync: for a job two
+groups, because its acceptance must be durable before its vendor is called and its end comes after.
 
 ``python -m bench.bare PORT echo|submit|token|poll``
 """
@@ -35,9 +36,10 @@ PUBLIC = KEY.public_key()
 MESSAGE = b"x" * 300
 ES256 = ec.ECDSA(hashes.SHA256())
 SIGNATURE = KEY.sign(MESSAGE, ES256)
-#: Bytes of the rows that must be durable: the job, its three events and its result; or the token,
-#: its assertion and its event.
-SUBMIT_ROWS, TOKEN_ROWS = (1500, 700, 700, 700, 100), (900, 100, 900)
+#: Bytes of the rows that must be durable before the answer and the vendor's call (the job, its
+#: acceptance and its intent), and after it (its end and its result); or those of a token (itself,
+#: its assertion and its event).
+ACCEPTED_ROWS, ENDED_ROWS, TOKEN_ROWS = (1500, 700, 700), (700, 100), (900, 100, 900)
 
 
 class Rows:
@@ -48,14 +50,18 @@ class Rows:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT) STRICT")
+        columns = ", ".join(f"c{number} TEXT" for number in range(20))
+        self._db.execute(f"CREATE TABLE job (id TEXT PRIMARY KEY, {columns}) STRICT")
         for key in range(100):
-            self._db.execute("INSERT INTO t (id, body) VALUES (?, 'job')", (-key,))
+            self._db.execute("INSERT INTO job VALUES (?" + ", 'x'" * 20 + ")", (f"job{key}",))
+        # What was asked for must not show what a group has not committed yet.
+        self._reader = sqlite3.connect(room / "raw.db", isolation_level=None)
         self._waiting: list[tuple[tuple[int, ...], asyncio.Future[None]]] = []
         self._thread = ThreadPoolExecutor(1)
         self._busy = False
 
     def read(self) -> None:
-        self._db.execute("SELECT * FROM t WHERE id = -7").fetchone()
+        self._reader.execute("SELECT * FROM job WHERE id = ?", ("job7",)).fetchone()
 
     async def put(self, sizes: tuple[int, ...]) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -88,6 +94,7 @@ class Rows:
 def handlers(rows: Rows) -> dict[str, Callable[[Request], Awaitable[Response]]]:
     engine, job = engine_and_question("job:submit")
     _, grant = engine_and_question("token:issue")
+    ending: set[asyncio.Task[None]] = set()
 
     async def echo(request: Request) -> Response:
         return _answer(await request.body())
@@ -97,8 +104,12 @@ def handlers(rows: Rows) -> dict[str, Callable[[Request], Awaitable[Response]]]:
         PUBLIC.verify(SIGNATURE, MESSAGE, ES256)
         program = parse_flat(body["program"]["source"].encode(), Format.OPENQASM2)
         assert program.fingerprint
+        rows.read()
         await engine.decide(job)
-        await rows.put(SUBMIT_ROWS)
+        await rows.put(ACCEPTED_ROWS)
+        ended = asyncio.create_task(rows.put(ENDED_ROWS))
+        ending.add(ended)
+        ended.add_done_callback(ending.discard)
         return _answer(b"{}")
 
     async def token(request: Request) -> Response:

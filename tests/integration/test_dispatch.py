@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.governance import World, hold_of, world
+from tests.support.governance import PAYER, World, hold_of, world
 from tests.support.postgres import PostgresServer
 
 from cryogate.broker.replicas import Replicas
@@ -25,11 +25,13 @@ from cryogate.circuits import (
     parse_flat,
 )
 from cryogate.credentials import EmbeddedLeases
-from cryogate.domain.events import Event
+from cryogate.domain.events import Event, Outcome
 from cryogate.domain.secrets import Secret
 from cryogate.gateway.breaker import BreakerState, BreakerView
 from cryogate.gateway.changes import JobChanges
 from cryogate.gateway.dispatch import Dispatcher, DispatchLimits
+from cryogate.gateway.dispatch_job import Job, job_of
+from cryogate.gateway.handover import Ticket
 from cryogate.gateway.places import Places
 from cryogate.gateway.second_reading import SecondReader
 from cryogate.ports.credentials import Lease, LeaseIssuer, LeaseTerms
@@ -41,7 +43,7 @@ from cryogate.ports.provider import (
     VendorState,
     VendorStatus,
 )
-from cryogate.ports.store import Statement
+from cryogate.ports.store import GuardFailed, Statement, UnitOfWork
 from cryogate.providers import LocalProvider
 from cryogate.testing.provider import FakeProvider
 
@@ -118,6 +120,29 @@ class Scene:
         await made.start()
         self.open.append(made)
         return made
+
+    async def accept(
+        self, dispatcher: Dispatcher, job_id: str = "j1", backend: str = "local:fake"
+    ) -> tuple[Ticket, Job]:
+        """Accept a job with a ticket, as `JobService` does; who calls hands it over, or dies."""
+        ticket = dispatcher.handover.offer(backend)
+        assert ticket is not None
+        hold, now_ms = hold_of(job_id), self.world.clock.now_ms()
+        accept = self.world.accepted(hold, now_ms)
+        params = {
+            **accept.params, **ticket.claim(), "backend": backend,
+            "state": "dispatching" if ticket.intended else "queued",
+            "circuit_sha256": PROGRAM.fingerprint, "program": PROGRAM.to_bytes().decode(),
+        }  # fmt: skip
+        new = {"vendor_id": None, "failure": None, "updated_ms": now_ms, "program": None}
+        job = job_of({**params, **new})
+        events: tuple[Event, ...] = ()
+        if ticket.intended:
+            events = (job.event("job.dispatching", Outcome.INTENT, now_ms),)
+        reserve = self.world.ledger.reserve(hold, PAYER, now_ms)
+        work = UnitOfWork((accept._replace(params=params), *reserve), events)
+        await self.world.store.commit(work)
+        return ticket, job
 
     async def revoke(self, kind: str, subject: str) -> None:
         now_ms = self.world.clock.now_ms()
@@ -698,3 +723,129 @@ async def test_the_more_jobs_a_vendor_has_the_rarer_each_is_asked_for(scene: Sce
     waited = [await waits.get() for _ in range(8)]
     assert min(waited[-4:]) >= 0.75 * 5 / 2  # at least five were watched when it began to wait
     assert max(waited) <= 1.25 * 8 / 2
+
+
+# -- straight from acceptance (`handover`) ------------------------------------------------------
+
+
+@pytest.mark.attack("L3")
+async def test_a_job_handed_over_is_sent_after_its_intent_and_needs_no_turn(scene: Scene) -> None:
+    async def look(submission: Submission) -> None:
+        row = await scene.world.job_row()
+        assert row["state"] == "dispatching"
+        assert await scene.actions() == ["job.dispatching"]
+
+    scene.vendor.before_submit = look
+    dispatcher = await scene.dispatcher()
+    assert dispatcher.handover.open is False  # nobody has looked yet whether older jobs wait
+    assert dispatcher.handover.offer("local:fake") is None
+    await dispatcher.turn()
+    ticket, job = await scene.accept(dispatcher)
+    other = await scene.dispatcher(name="r2")
+    await other.turn()
+    assert other._hands.ids() == []  # it is made with its claim
+    dispatcher.handover.take(ticket, job, PROGRAM)
+    await dispatcher.settled()
+    assert (await scene.world.job_row())["state"] == "done"
+    assert await scene.actions() == ["job.dispatching", "job.done"]
+    assert len(scene.vendor.submitted) == 1
+
+
+async def test_only_what_can_be_carried_at_once_is_taken(scene: Scene) -> None:
+    dispatcher = await scene.dispatcher()
+    await dispatcher.turn()
+    handover, hands = dispatcher.handover, dispatcher._hands
+    assert handover.offer("local:unknown") is None
+    assert handover.offer("ionq:simulator") is None
+    tickets = [handover.offer("local:fake") for _ in range(DispatchLimits().per_scheme)]
+    assert None not in tickets
+    assert handover.offer("local:fake") is None
+    for ticket in tickets:
+        assert ticket is not None
+        handover.decline(ticket)
+    assert (hands.room(), hands.busy()) == (DispatchLimits().per_scheme, [])
+    for _ in range(5):
+        dispatcher._desk.breakers.failed("local")
+    assert handover.offer("local:fake") is None
+    dispatcher._desk.breakers.answered("local")
+    assert handover.offer("local:fake") is not None
+    await dispatcher.close()
+    assert handover.offer("local:fake") is None
+
+
+@pytest.mark.attack("R2", "R3")
+async def test_what_is_revoked_between_acceptance_and_sending_is_not_sent(scene: Scene) -> None:
+    view = FollowedRevocations(scene.world.store, scene.world.clock, max_age_ms=10**9)
+    await view.refresh()
+    dispatcher = await scene.dispatcher(revocations=view)
+    await dispatcher.turn()
+    ticket, job = await scene.accept(dispatcher)
+    await scene.revoke("agent", "a1")
+    await view.refresh()
+    dispatcher.handover.take(ticket, job, PROGRAM)
+    await dispatcher.settled()
+    row = await scene.world.job_row()
+    assert (row["state"], row["hold"]) == ("revoked", "released")
+    assert scene.vendor.submitted == []
+
+
+@pytest.mark.attack("R2")
+@pytest.mark.parametrize("what", ["revoked", "disabled"])
+async def test_who_has_no_rights_any_more_gets_no_job_made(scene: Scene, what: str) -> None:
+    dispatcher = await scene.dispatcher()
+    await dispatcher.turn()
+    if what == "revoked":
+        await scene.revoke("agent", "a1")
+    else:
+        await scene.world.run("dispatch_test_disable", agent_id="a1")
+    with pytest.raises(GuardFailed, match=r"job\.live"):
+        await scene.accept(dispatcher)
+    assert await scene.world.events() == []
+
+
+@pytest.mark.attack("B2", "P2")
+async def test_who_dies_between_acceptance_and_sending_leaves_a_job_that_is_found(
+    scene: Scene,
+) -> None:
+    one = await scene.dispatcher()
+    await one.turn()
+    await scene.accept(one)  # durable, its intent too, and never taken
+    two = await scene.dispatcher()  # the same replica's next process
+    scene.world.clock.advance(s=10)
+    for _ in range(2):
+        await two.turn()
+        await two.settled()
+    assert scene.vendor.calls[0] == "find"  # nothing is sent before the vendor was asked
+    assert len(scene.vendor.submitted) == 1
+    assert (await scene.world.job_row())["state"] == "done"
+
+
+async def test_a_process_that_stood_still_does_not_send_what_it_accepted(scene: Scene) -> None:
+    dispatcher = await scene.dispatcher()
+    await dispatcher.turn()
+    ticket, job = await scene.accept(dispatcher)
+    scene.world.clock.advance(s=31)
+    dispatcher.handover.take(ticket, job, PROGRAM)
+    await dispatcher.settled()
+    assert scene.vendor.calls == []
+    assert dispatcher._hands.room() == DispatchLimits().per_scheme
+
+
+async def test_for_hardware_a_job_handed_over_still_waits_for_the_second_parser(
+    scene: Scene,
+) -> None:
+    vendor = FakeProvider(dialect=Dialect.OPENQASM2)
+
+    async def look(submission: Submission) -> None:
+        assert await scene.actions() == ["job.dispatching"]
+
+    vendor.before_submit = look
+    dispatcher = await scene.dispatcher(vendor)
+    await dispatcher.turn()
+    ticket, job = await scene.accept(dispatcher, backend="local:fake")
+    assert not ticket.intended
+    assert (await scene.world.job_row())["state"] == "queued"
+    dispatcher.handover.take(ticket, job, PROGRAM)
+    await dispatcher.settled()
+    assert (await scene.world.job_row())["state"] == "done"
+    assert vendor.submitted[0].text == emit(PROGRAM, Dialect.OPENQASM2)

@@ -13,3 +13,6 @@ UPDATE jobs SET claim_fence = claim_fence + 1, claimed_by = 'another' WHERE job_
 
 -- name: dispatch_test_reopen
 UPDATE experiments SET closes_ms = :until_ms
+
+-- name: dispatch_test_disable
+UPDATE agents SET active = 0 WHERE agent_id = :agent_id
