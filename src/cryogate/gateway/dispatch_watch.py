@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import replace
 
 from msgspec import structs
 
@@ -13,6 +12,7 @@ from cryogate.domain.events import Outcome
 from cryogate.domain.jobs import JobState
 from cryogate.gateway import vendor_lies
 from cryogate.gateway.dispatch_desk import Desk, Hand, Lost, Stop, first_of, log
+from cryogate.gateway.dispatch_finish import finish
 from cryogate.gateway.dispatch_job import CANCEL_MARK, REVOKE_MARK, Job
 from cryogate.gateway.dispatch_send import (
     NotSent,
@@ -29,12 +29,11 @@ from cryogate.gateway.dispatch_send import (
     text_for,
 )
 from cryogate.gateway.reconcile import locate
-from cryogate.gateway.settle import FENCE, Ending, MalformedResult, done, printable, runtime
+from cryogate.gateway.settle import FENCE, Ending
 from cryogate.gateway.vendor_questions import Line
 from cryogate.ports.provider import (
     Provider,
     ProviderError,
-    RawResult,
     Submission,
     VendorLied,
     VendorState,
@@ -43,7 +42,6 @@ from cryogate.ports.provider import (
 from cryogate.ports.store import GuardFailed, UnitOfWork
 
 _FINAL = frozenset({VendorState.DONE, VendorState.FAILED, VendorState.CANCELLED})
-_RESULT_ATTEMPTS = 8
 
 
 async def carry(desk: Desk, hand: Hand) -> None:
@@ -104,7 +102,7 @@ async def _submit(desk: Desk, hand: Hand, provider: Provider, submission: Submis
         final = _finished(waiter)
         if final is not None and hand.asked is None:
             # Over before it could be recorded as running: one move, one commit.
-            await _finish(desk, hand, provider, vendor_id, final)
+            await finish(desk, hand, provider, vendor_id, final)
             return
         await _running(desk, hand, vendor_id, ())
         await _watch(desk, hand, provider, vendor_id, waiter)
@@ -282,7 +280,7 @@ async def _until_over(
             status = None
         waiter = None
         if status is not None and status.state in _FINAL:
-            await _finish(desk, hand, provider, vendor_id, status)
+            await finish(desk, hand, provider, vendor_id, status)
             return
         if status is not None and desk.places.hear(hand.job.job_id, status):
             desk.changes.tell(hand.job.job_id)
@@ -341,63 +339,3 @@ async def _ask_vendor_to_stop(desk: Desk, hand: Hand, provider: Provider, vendor
         log.warning("%s: could not be cancelled yet: %s", hand.job.job_id, error)
     except Exception:
         log.exception("%s: could not be cancelled yet", hand.job.job_id)
-
-
-async def _finish(
-    desk: Desk, hand: Hand, provider: Provider, vendor_id: str, status: VendorStatus
-) -> None:
-    """The vendor is done with the job: settle it."""
-    stop = hand.asked
-    if stop is None and isinstance(found := standing(desk, hand), Stop):
-        stop = found
-    ending = Ending(JobState.CANCELLED, "cancelled_by_vendor", status, runtime_ms=runtime(status))
-    actor = None if stop is None else stop.actor
-    if stop is not None and stop.state is JobState.REVOKED:
-        # What ran is owed, but its result is for nobody.
-        ending = replace(ending, state=stop.state, failure=stop.failure)
-    elif status.state is VendorState.DONE:
-        ending = await _result(desk, hand, provider, vendor_id, status)
-    elif status.state is VendorState.FAILED:
-        detail = printable(status.detail) or "no reason given"
-        ending = replace(ending, state=JobState.FAILED, failure=f"vendor: {detail}")
-    elif stop is not None:
-        ending = replace(ending, state=stop.state, failure=stop.failure)
-    await end(desk, hand, replace(ending, vendor_id=vendor_id), actor)
-
-
-async def _result(
-    desk: Desk, hand: Hand, provider: Provider, vendor_id: str, status: VendorStatus
-) -> Ending:
-    failed = Ending(JobState.FAILED, "result_malformed", status, runtime_ms=runtime(status))
-    attempt = 0
-    program = await program_of(desk, hand) if provider.reads_program else None
-    while True:
-        try:
-            with desk.spans.step("vendor.result"):
-                raw: RawResult = await desk.questions.ask(
-                    hand.job, lambda lease: provider.result(vendor_id, lease, program)
-                )
-            return done(hand.job, await _clbits(desk, hand), status, raw)
-        except (MalformedResult, VendorLied) as error:
-            log.error("%s: result refused: %s", hand.job.job_id, error)
-            await vendor_lies.note(desk, hand, f"result: {error}")
-            return replace(failed, failure=printable(f"result_malformed: {error}"))
-        except (ProviderError, Unavailable, TimeoutError) as error:
-            attempt += 1
-            hopeless = isinstance(error, ProviderError) and not error.retryable
-            if hopeless or attempt >= _RESULT_ATTEMPTS:
-                return replace(failed, failure="result_unavailable")
-            log.warning("%s: no result yet: %s", hand.job.job_id, error)
-            await desk.pause(desk.retry_ms(attempt))
-        except Exception:
-            log.exception("%s: result refused", hand.job.job_id)
-            return failed
-
-
-async def _clbits(desk: Desk, hand: Hand) -> int:
-    if hand.clbits is None:
-        program = await program_of(desk, hand)
-        if program is None:
-            raise MalformedResult("its program is not the one that was checked")
-        hand.clbits = program.clbits
-    return hand.clbits
