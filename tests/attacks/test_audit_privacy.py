@@ -212,4 +212,7 @@ def test_a_shredded_experiment_is_unreadable_and_its_log_verifies(world: World) 
     refused = cli(world.state, "experiment", "set", name, "--reopen", fails=True)
     assert "shredded" in refused
     time.sleep(1.2)
-    assert cli(world.state, "audit", "verify")["ok"]
+    verified = cli(world.state, "audit", "verify")
+    assert verified["ok"], verified["findings"]
+    assert verified["sealed_opened"] > 0
+    assert verified["sealed_shredded"] > 0

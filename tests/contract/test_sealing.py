@@ -15,7 +15,8 @@ from tests.support.audit import ORIGIN, PlainSealer, signer
 from cryogate.audit.heads import FileHeadStore
 from cryogate.audit.log import AuditLog
 from cryogate.audit.opening import Opener, opens
-from cryogate.audit.sealing import SealingStore, month_scope
+from cryogate.audit.seal_check import check_seals
+from cryogate.audit.sealing import ScopeKeys, SealingStore, month_scope
 from cryogate.audit.seals import is_token
 from cryogate.audit.shredding import Shredder
 from cryogate.audit.sources import StoreSource
@@ -209,6 +210,40 @@ async def test_a_key_that_does_not_open_stops_writing_and_says_so(world: World) 
     with pytest.raises(StoreUnavailable, match="does not open"):
         await world.tell(told())
     await world.tell(told(experiment="other"))
+
+
+async def test_a_verifier_with_the_key_finds_every_value_that_is_not_what_it_was(
+    world: World,
+) -> None:
+    await world.tell(told(), told(experiment=None), told(experiment="other"))
+    log = AuditLog(world.store, world.clock, signer(), world.heads, ORIGIN)
+    await log.start()
+    await log.sequence_now()
+
+    async def check() -> tuple[int, int, list[tuple[str, int | None]]]:
+        report = await check_seals(world.store, ScopeKeys(world.store, PlainSealer()))
+        assert report.ok is (not report.findings)
+        return report.opened, report.shredded, [(f.kind, f.first) for f in report.findings]
+
+    assert await check() == (15, 0, [])
+    run = world.database.run
+    [(text,)] = await run("SELECT MIN(text) FROM sealed_texts WHERE scope = 'ghz'")
+    await run(f"UPDATE sealed_texts SET text = 'AAAA' WHERE text = '{text}'")  # noqa: S608
+    assert await check() == (14, 0, [("sealed_value", 0)])
+    await run(f"UPDATE sealed_texts SET text = '{text}' WHERE text = 'AAAA'")  # noqa: S608
+    assert await check() == (15, 0, [])
+    await run("DELETE FROM sealed_texts WHERE scope LIKE '~%'")
+    assert await check() == (10, 0, [("sealed_value", 1)])
+    await run("DELETE FROM scope_keys WHERE scope = 'other'")
+    assert await check() == (5, 0, [("sealed_value", 1), ("sealed_value", 2)])
+    await run("UPDATE scope_keys SET sealed = '?' WHERE scope = 'ghz'")
+    opened, _, findings = await check()
+    assert (opened, len(findings)) == (0, 3)
+    await run("UPDATE scope_keys SET sealed = '', shredded_ms = 1 WHERE scope = 'ghz'")
+    assert (await check())[1] == 5
+    await run("UPDATE events SET body = '[1]' WHERE seq = 2")  # the log's own check tells of it
+    assert len((await check())[2]) == 1
+    await log.close()
 
 
 async def test_shredding_ends_reading_and_leaves_the_log_as_it_was(world: World) -> None:

@@ -26,6 +26,7 @@ class FindingKind(StrEnum):
     NOT_CANONICAL = "not_canonical"
     SEQUENCE = "sequence"
     HASHES = "stored_hashes"
+    SEALED = "sealed_value"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from cryogate.ports.audit import rfc3339
 from cryogate.ports.clock import Clock
 from cryogate.ports.credentials import Sealer
 from cryogate.ports.store import (
+    ReadStore,
     Row,
     SqlValue,
     Statement,
@@ -57,10 +58,10 @@ def month_scope(timestamp_ms: int) -> str:
 
 
 class ScopeKeys:
-    """The scopes' keys, read and made when they are first needed."""
+    """The scopes' keys, read when they are first needed."""
 
-    def __init__(self, store: Store, sealer: Sealer, clock: Clock) -> None:
-        self._store, self._sealer, self._clock = store, sealer, clock
+    def __init__(self, store: ReadStore, sealer: Sealer) -> None:
+        self._store, self._sealer = store, sealer
         self._held: dict[str, ScopeKey] = {}
 
     def held(self, scope: str) -> ScopeKey | None:
@@ -73,29 +74,8 @@ class ScopeKeys:
         Raises:
             StoreUnavailable: the database did not answer, or the key does not open.
         """
-        known = self._held.get(scope) or await self._load(scope)
+        known = self._held.get(scope) or await self.load(scope)
         return None if isinstance(known, LostKey) else known
-
-    async def make(self, scope: str) -> ScopeKey:
-        """The key to seal with; a new scope's is on disk when this returns (2).
-
-        Raises:
-            StoreUnavailable: as `find`.
-        """
-        known = await self._load(scope)
-        if known is None:
-            sealed = self._sealer.seal(Secret(os.urandom(KEY_BYTES)), _context(scope))
-            params: dict[str, SqlValue] = {
-                "scope": scope,
-                "sealed": sealed,
-                "now_ms": self._clock.now_ms(),
-            }
-            # Another process may be first: whoever was, its key is the one.
-            await self._store.commit(UnitOfWork((Statement("scope_key_add", params, rows=None),)))
-            known = await self._load(scope)
-        if known is None:
-            raise StoreUnavailable("a key that was just kept is not there")
-        return known
 
     async def refresh(self) -> None:
         """(4)
@@ -112,7 +92,12 @@ class ScopeKeys:
         """Let go of a key: it is read anew, and what is not there any more is not found."""
         self._held.pop(scope, None)
 
-    async def _load(self, scope: str) -> ScopeKey | None:
+    async def load(self, scope: str) -> ScopeKey | None:
+        """The key as it is kept now; a `LostKey` if it was deleted, None if there never was one.
+
+        Raises:
+            StoreUnavailable: as `find`.
+        """
         row = await self._store.fetch_one("scope_key", {"scope": scope})
         if row is None:
             return None
@@ -137,8 +122,8 @@ class SealingStore(Store):
     """See the module. Wraps any driver; reads go straight through."""
 
     def __init__(self, inner: Store, sealer: Sealer, clock: Clock) -> None:
-        self._inner = inner
-        self.keys = ScopeKeys(inner, sealer, clock)
+        self._inner, self._sealer, self._clock = inner, sealer, clock
+        self.keys = ScopeKeys(inner, sealer)
         self._stored: set[tuple[str, str]] = set()
         # A read in the path of every request: not one frame more than it needs.
         self.fetch = inner.fetch  # type: ignore[method-assign]
@@ -168,7 +153,7 @@ class SealingStore(Store):
         events = list[Event]()
         for event in work.events:
             scope = scope_of(event.action, event.experiment_id, event.timestamp_ms)
-            key = held(scope) or await self.keys.make(scope)
+            key = held(scope) or await self.make_key(scope)
             events.append(_sealed(event, key, self._stored, texts))
         if not texts:
             return await self._inner.commit(UnitOfWork(work.statements, tuple(events)))
@@ -181,6 +166,27 @@ class SealingStore(Store):
             self._stored.clear()  # written again where need be, which changes nothing
         self._stored.update(places)  # (3)
         return done[: len(work.statements)]
+
+    async def make_key(self, scope: str) -> ScopeKey:
+        """The key to seal with; a new scope's is on disk when this returns (2).
+
+        Raises:
+            StoreUnavailable: the database did not answer, or the key does not open.
+        """
+        known = await self.keys.load(scope)
+        if known is None:
+            sealed = self._sealer.seal(Secret(os.urandom(KEY_BYTES)), _context(scope))
+            params: dict[str, SqlValue] = {
+                "scope": scope,
+                "sealed": sealed,
+                "now_ms": self._clock.now_ms(),
+            }
+            # Another process may be first: whoever was, its key is the one.
+            await self._inner.commit(UnitOfWork((Statement("scope_key_add", params, rows=None),)))
+            known = await self.keys.load(scope)
+        if known is None:
+            raise StoreUnavailable("a key that was just kept is not there")
+        return known
 
     async def follow(self, interval_s: float) -> None:
         """(4), until cancelled."""

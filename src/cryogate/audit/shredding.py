@@ -64,7 +64,7 @@ class Shredder:
         if kept is not None and kept["shredded_ms"] is not None:
             raise Conflict("shredded_already", "the experiment was shredded before")
         # One without any event yet gets a key, so that its deletion is on record like any other.
-        await self._store.keys.make(experiment_id)
+        await self._store.make_key(experiment_id)
         now_ms = self._clock.now_ms()
         event = Event(
             timestamp_ms=now_ms,

@@ -17,7 +17,7 @@ a newer one: give `verify_log` the head store's, a witness's or last month's.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryogate.audit.checkpoint import Checkpoint, open_checkpoint
 from cryogate.audit.errors import NoteRefused
@@ -27,6 +27,7 @@ from cryogate.audit.inspection import Inspector, Roots
 from cryogate.audit.merkle import EMPTY_ROOT
 from cryogate.audit.nodes import TILE_WIDTH
 from cryogate.audit.note import NoteVerifier
+from cryogate.audit.seal_check import SealReport
 from cryogate.audit.sources import LogSource
 from cryogate.audit.tlog_policy import Policy
 
@@ -50,6 +51,17 @@ class VerifyReport:
     unsigned: int = 0
     omitted: int = 0
     pruned: int = 0
+    seals: SealReport | None = None
+
+    def with_seals(self, seals: SealReport) -> VerifyReport:
+        """This, and what was found of the values that the log commits to."""
+        return replace(
+            self,
+            ok=self.ok and seals.ok,
+            findings=(*self.findings, *seals.findings),
+            omitted=self.omitted + seals.omitted,
+            seals=seals,
+        )
 
 
 @dataclass(frozen=True, slots=True)

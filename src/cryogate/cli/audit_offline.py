@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from cryogate.audit.sealing import ScopeKeys
     from cryogate.audit.timestamps import Stamped, TsaTrust
     from cryogate.audit.tlog_policy import Policy
     from cryogate.audit.verify import VerifyReport
@@ -35,6 +36,7 @@ _KEY_HELP = "Trusted key (name+id+key) or a file with it, from elsewhere than th
 @click.option("--head", "heads", multiple=True, type=_PATH, help="A signed head kept elsewhere.")
 @click.option("--policy", "policy_file", type=_PATH, help="Logs and a quorum (C2SP tlog-policy).")
 @click.option("--tsa-ca", type=_PATH, help="Certificates (PEM) of a time-stamping authority.")
+@click.option("--skip-sealed", is_flag=True, help="Do not open what the log commits to.")
 @click.option("--config", "config_path", type=_PATH, help="The server's TOML file.")
 def verify(
     settings: Settings,
@@ -43,6 +45,7 @@ def verify(
     heads: tuple[Path, ...],
     policy_file: Path | None,
     tsa_ca: Path | None,
+    skip_sealed: bool,
     config_path: Path | None,
 ) -> None:
     """Verify the whole log: of the state directory, or at PLACE, a directory or a URL.
@@ -53,6 +56,9 @@ def verify(
 
     Every entry is hashed and compared with every signed head at hand. A difference exits 4. A log
     that was cut back is found by a newer head from elsewhere only: keep some, and give --head.
+
+    Of the state directory every value that the log commits to is opened as well, where the master
+    key is at hand.
 
     With --tsa-ca the time stamps that lie with the log are verified, and there must be one.
     """
@@ -76,7 +82,7 @@ def verify(
         )
     else:
         report, trust, stamps = asyncio.run(
-            _verify_store(_config(settings, config_path), keys, kept, policy)
+            _verify_store(_config(settings, config_path), keys, kept, policy, skip_sealed)
         )
     times: tuple[tuple[int, datetime], ...] = ()
     if tsa_ca is not None:
@@ -87,6 +93,8 @@ def verify(
         "root": None if report.root is None else report.root.hex(),
         "unsigned": report.unsigned,
         "pruned": report.pruned,
+        "sealed_opened": None if report.seals is None else report.seals.opened,
+        "sealed_shredded": None if report.seals is None else report.seals.shredded,
         "trusted_keys": [key.vkey() for key in trust.keys],
         "trust_from": trust.source,
         "findings": [
@@ -134,9 +142,14 @@ def _head(path: Path) -> bytes:
 
 
 async def _verify_store(
-    config: Config, keys: tuple[str, ...], kept: dict[str, bytes], policy: Policy | None
+    config: Config,
+    keys: tuple[str, ...],
+    kept: dict[str, bytes],
+    policy: Policy | None,
+    skip_sealed: bool,
 ) -> tuple[VerifyReport, Trust, tuple[Stamped, ...]]:
     from cryogate.audit import timestamps
+    from cryogate.audit.seal_check import check_seals
     from cryogate.audit.sources import StoreSource
     from cryogate.audit.verify import verify_log
     from cryogate.cli.local_log import kept_head, open_log, trust_for_store
@@ -158,7 +171,24 @@ async def _verify_store(
                 policy=policy,
                 progress=progress,
             )
+        any_sealed = not skip_sealed and await store.fetch("scope_any", {})
+        opener = _opener(config, store) if any_sealed else None
+        if opener is not None:
+            with counting() as progress:
+                report = report.with_seals(await check_seals(store, opener, progress))
     return report, trust, stamps
+
+
+def _opener(config: Config, store: ReadStore) -> ScopeKeys | None:
+    """What opens sealed values, where the master key is at hand: an auditor need not have it."""
+    from cryogate.domain.errors import CryogateError
+    from cryogate.wiring.vault import log_keys
+
+    try:
+        return log_keys(config, store)
+    except CryogateError as error:
+        note(f"what the log commits to was not opened: {error}")
+        return None
 
 
 async def _verify_directory(
@@ -285,6 +315,8 @@ def _human(report: VerifyReport, trust: Trust, times: Sequence[tuple[int, dateti
             ("verdict", "the log is what was signed" if report.ok else "THE LOG DOES NOT VERIFY"),
             ("signed entries", report.size),
             ("not signed yet", report.unsigned or None),
+            ("sealed values opened", None if report.seals is None else report.seals.opened),
+            ("shredded", None if report.seals is None else report.seals.shredded or None),
             ("pruned", f"the first {report.pruned}" if report.pruned else None),
             ("root", None if report.root is None else report.root.hex()),
             (

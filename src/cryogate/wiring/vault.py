@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from cryogate.audit.sealing import ScopeKeys
 from cryogate.config import Config, ConfigError
 from cryogate.config.secret_files import read_secret
 from cryogate.credentials import (
@@ -29,6 +30,7 @@ from cryogate.credentials import (
 from cryogate.credentials.master_key import (
     KEY_VARIABLE,
     PASSPHRASE_VARIABLE,
+    MasterKeyUnusable,
     from_file,
     from_passphrase,
     from_text,
@@ -41,7 +43,7 @@ from cryogate.domain.secrets import Secret
 from cryogate.gateway.leases import Leases
 from cryogate.ports.clock import SystemClock
 from cryogate.ports.credentials import LeaseSource, LeaseTerms, LeaseUnavailable, RootSecrets
-from cryogate.ports.store import Statement, Store, UnitOfWork
+from cryogate.ports.store import ReadStore, Statement, Store, UnitOfWork
 from cryogate.providers import BraketProvider
 from cryogate.providers.braket_policy import session_policy
 from cryogate.providers.http import checked_url
@@ -214,6 +216,17 @@ def master_keys(config: Config) -> tuple[MasterKey, ...]:
     if source == "environment":
         return (from_text(take(os.environ, KEY_VARIABLE)),)
     return (from_passphrase(_passphrase(config), _salt(config)),)
+
+
+def log_keys(config: Config, store: ReadStore) -> ScopeKeys:
+    """What opens the log's sealed values, for reading beside a server or without one.
+
+    Raises:
+        MasterKeyUnusable: there is no master key at hand; none is made.
+    """
+    if config.secrets.master_key == "file" and not config.master_key_file.exists():
+        raise MasterKeyUnusable("there is no master key file")
+    return ScopeKeys(store, EnvelopeSealer(*master_keys(config)))
 
 
 def _salt(config: Config) -> Path:

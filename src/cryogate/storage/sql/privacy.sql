@@ -3,6 +3,9 @@
 -- name: scope_key
 SELECT sealed, shredded_ms FROM scope_keys WHERE scope = :scope
 
+-- name: scope_any
+SELECT scope FROM scope_keys LIMIT 1
+
 -- name: scope_key_add
 INSERT INTO scope_keys (scope, sealed, created_ms, shredded_ms)
 VALUES (:scope, :sealed, :now_ms, NULL) ON CONFLICT DO NOTHING
