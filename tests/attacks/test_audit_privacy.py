@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -11,8 +12,10 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -51,11 +54,52 @@ def run_check(folder: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+class Spans(ThreadingHTTPServer):
+    """Whatever is sent as traces, as text."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Take)
+        self.url = f"http://127.0.0.1:{self.server_port}/v1/traces"
+        self.text = ""
+
+    def __enter__(self) -> Self:
+        Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def waited(self, name: str) -> str:
+        deadline = time.monotonic() + 30
+        while name not in self.text:
+            assert time.monotonic() < deadline, "no traces came"
+            time.sleep(0.1)
+        return self.text
+
+
+class _Take(BaseHTTPRequestHandler):
+    server: Spans
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if self.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        self.server.text += body.decode()
+        self.send_response(200)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_request(self, *args: object) -> None:
+        pass
+
+
 class World:
     """A server with a sink of every format, and one story with canaries in every field."""
 
-    def __init__(self, folder: Path, server: Running) -> None:
-        self.folder, self.server = folder, server
+    def __init__(self, folder: Path, server: Running, spans: Spans) -> None:
+        self.folder, self.server, self.spans = folder, server, spans
         self.agent: Agent = server.agent(agent={"owner": OWNER}, purpose=PURPOSE, owner=KEEPER)
         self.state = server.state
         circuit = folder / "canary.qasm"
@@ -113,9 +157,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         f'[[sinks]]\nname = "{name}"\nurl = "file://{folder}/{name}.out"\nformat = "{name}"\n'
         for name in FORMATS
     )
+    spans = Spans()
     sinks += f'[[sinks]]\nname = "clear"\nurl = "file://{folder}/clear.out"\nfields = "clear"\n'
-    with running(folder, f'[metrics]\ntoken_file = "{token}"\n{sinks}') as server:
-        yield World(folder, server)
+    sinks += f'[tracing]\nurl = "{spans.url}"\n'
+    with spans, running(folder, f'[metrics]\ntoken_file = "{token}"\n{sinks}') as server:
+        yield World(folder, server, spans)
 
 
 def clean(text: str, world: World, where: str) -> None:
@@ -134,6 +180,7 @@ def test_the_log_and_every_copy_of_it_hold_no_canary(world: World) -> None:
         clean(path.read_bytes().decode("latin-1"), world, path.name)
     headers = {"authorization": "Bearer a-long-random-token"}
     clean(httpx.get(f"{world.server.url}/metrics", headers=headers).text, world, "metrics")
+    clean(world.spans.waited("job.settle"), world, "traces")
     clean((world.folder / "server.log").read_text(), world, "the server's own log")
     sealed = cli(world.state, "audit", "events", "--sealed", "--limit", "1000")
     clean(json.dumps(sealed), world, "events as they were hashed")
