@@ -22,7 +22,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import sqlite3
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -227,12 +229,14 @@ def main(words: Sequence[str]) -> int:
             here = [job for directly, _ in rounds for job in directly]
             there = [job for _, through in rounds for job in through]
             at = settled(vendor, {tag for tag, _ in (*here, *there)})
+            bare = commits(rate)
             cpu = target.cpu_s()
             fast, fast_there = ways(submits // 2, None)
             settled(vendor, {tag for tag, _ in fast_there})
             cpu = (target.cpu_s() - cpu) / len(fast)
     print(f"{CONNECTIONS} connections each way, {rate:.0f} submits a second")
     p50, p99 = compare("answered", answered(here), answered(there))
+    print(line("a bare durable commit", bare))
     print(line("accepted, to at the vendor", [_ms(s.answered, at[tag]) for tag, s in there]))
     compare("at the vendor", *([_ms(s.due, at[t]) for t, s in jobs] for jobs in (here, there)))
     print(f"{CONNECTIONS} connections each way, as fast as each is answered (queues for two cores; "
@@ -242,6 +246,25 @@ def main(words: Sequence[str]) -> int:
     print(f"  overhead of a submit: p50 {p50:.2f} ms (bound {P50_MS:.0f}), p99 {p99:.2f} ms "
           f"(bound {P99_MS:.0f}): {'holds' if good else 'DOES NOT HOLD'}")  # fmt: skip
     return 0 if good else 1
+
+
+def commits(rate: float) -> list[float]:
+    """How long a bare durable commit takes at that pace: what no gateway can do without."""
+    found = []
+    with tempfile.TemporaryDirectory() as room:
+        base = sqlite3.connect(Path(room) / "raw.db", isolation_level=None)
+        base.execute("PRAGMA journal_mode=WAL")
+        base.execute("PRAGMA synchronous=FULL")
+        base.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT) STRICT")
+        for _ in range(300):
+            began = time.monotonic_ns()
+            base.execute("BEGIN IMMEDIATE")
+            base.execute("INSERT INTO t (body) VALUES (?)", ("x" * 3000,))
+            base.execute("COMMIT")
+            found.append(_ms(began, time.monotonic_ns()))
+            time.sleep(1 / rate)
+        base.close()
+    return found
 
 
 def answered(jobs: Sequence[Job]) -> list[float]:

@@ -7,7 +7,8 @@ What keeps the service alive, whatever a job does:
 2. a reply is read with a size limit and a deadline; a late, oversized or broken one is no reply;
 3. a worker that failed in any way is killed (SIGKILL), reaped and replaced; so is one whose caller
    went away in mid-job, for what it would answer next belongs to nobody;
-4. a worker is retired after ``max_jobs`` jobs, so that leaks and poisoned state end.
+4. a worker is retired after ``max_jobs`` jobs, so that leaks and poisoned state end; the last tenth
+   of them is the time in which its successor starts, so that nobody waits for one.
 """
 
 from __future__ import annotations
@@ -127,6 +128,8 @@ class GuardedPool:
         self._slots = asyncio.Semaphore(size)
         self._size = size
         self._idle: list[_Worker] = []
+        self._successors: list[_Worker] = []
+        self._preparing = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._directory: str | None = None
         self._closed = False
@@ -148,6 +151,11 @@ class GuardedPool:
             finally:
                 if kept:
                     self._idle.append(worker)
+                    if worker.jobs > self._max_jobs - self._max_jobs // 10:
+                        self._prepare_successor()
+                elif self._successors and not self._closed:
+                    self._idle.append(self._successors.pop())
+                    self._background(worker.end())
                 else:
                     self._background(self._replace(worker))
 
@@ -163,8 +171,9 @@ class GuardedPool:
             await self._idle.pop().end()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        while self._idle:
-            await self._idle.pop().end()
+        for workers in (self._idle, self._successors):
+            while workers:
+                await workers.pop().end()
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None
@@ -181,6 +190,19 @@ class GuardedPool:
         task: asyncio.Task[None] = asyncio.create_task(job)  # type: ignore[arg-type]
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _prepare_successor(self) -> None:
+        if not (self._preparing or self._successors or self._closed):
+            self._preparing = True
+            self._background(self._succeed())
+
+    async def _succeed(self) -> None:
+        try:
+            # One that cannot start is not missed: then the worker is replaced when it retires.
+            with contextlib.suppress(WorkerFailed):
+                self._successors.append(await self._start())
+        finally:
+            self._preparing = False
 
     async def _replace(self, worker: _Worker) -> None:
         await worker.end()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -102,6 +103,31 @@ async def test_a_worker_retires_after_its_jobs() -> None:
     assert pids[0] == pids[1]
     assert pids[2] == pids[3]
     assert len(set(pids)) == 3
+
+
+async def test_nobody_waits_for_the_successor_of_a_worker_that_retires() -> None:
+    started = list[int]()
+    second = asyncio.Event()
+
+    class Counting(GuardedPool):
+        async def _start(self) -> Any:
+            worker = await super()._start()
+            started.append(worker.jobs)
+            if len(started) == 2:
+                second.set()
+            return worker
+
+    pool = Counting(f"{HERE}:who", size=1, max_jobs=20, request_timeout_s=30.0)
+    pids = [json.loads(await pool.call(b""))["pid"] for _ in range(19)]
+    await second.wait()  # the successor starts while the worker has a job left
+    pids += [json.loads(await pool.call(b""))["pid"] for _ in range(2)]
+    assert len(started) == 2
+    assert len(set(pids[:20])) == 1
+    assert pids[20] != pids[0]
+    await pool.close()
+    for pid in set(pids):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 async def test_callers_queue_and_each_gets_its_own_answer() -> None:
