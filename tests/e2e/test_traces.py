@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +35,7 @@ class World:
     server: Running
     agent: Agent
     collector: Traces
+    runner: asyncio.Runner
 
     def waited(self, *names: str) -> list[dict[str, Any]]:
         """The spans, once these are among them."""
@@ -47,21 +48,23 @@ class World:
             time.sleep(0.1)
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    collector = Traces(tmp_path)
-    await collector.start()
-    settings = f'[tracing]\nurl = "{collector.url.removeprefix("otlp+")}"\n'
-    with running(tmp_path, settings) as server:
-        yield World(server, server.agent(), collector)
-    await collector.close()
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("traces")
+    collector = Traces(folder)
+    with asyncio.Runner() as runner:
+        runner.run(collector.start())
+        settings = f'[tracing]\nurl = "{collector.url.removeprefix("otlp+")}"\n'
+        with running(folder, settings) as server:
+            yield World(server, server.agent(), collector, runner)
+        runner.run(collector.close())
 
 
 def ids(span: dict[str, Any]) -> dict[str, str]:
     return {a["key"]: next(iter(a["value"].values())) for a in span.get("attributes", ())}
 
 
-async def test_a_job_is_one_story(world: World) -> None:
+def test_a_job_is_one_story(world: World) -> None:
     agent = world.agent
     body = {"backend": "local:null", "program": PROGRAM, "shots": 10}
     agent.call("GET", "/v1/backends")  # past the first nonces
@@ -94,7 +97,7 @@ async def test_a_job_is_one_story(world: World) -> None:
 
 
 @pytest.mark.attack("T4")
-async def test_no_span_holds_a_token_a_proof_a_circuit_or_what_a_client_chose(
+def test_no_span_holds_a_token_a_proof_a_circuit_or_what_a_client_chose(
     world: World,
 ) -> None:
     agent = world.agent
@@ -121,8 +124,12 @@ def done(agent: Agent) -> None:
         time.sleep(0.05)
 
 
-async def test_a_collector_that_is_away_holds_nobody_up(world: World) -> None:
-    await world.collector.kill()
+def test_a_collector_that_is_away_holds_nobody_up(world: World) -> None:
+    world.runner.run(world.collector.kill())
+    before = len(world.collector.spans())
     done(world.agent)
-    await world.collector.start()
-    world.waited("job.settle")
+    world.runner.run(world.collector.start())
+    deadline = time.monotonic() + 30
+    while "job.settle" not in {span["name"] for span in world.collector.spans()[before:]}:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

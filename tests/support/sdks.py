@@ -71,5 +71,5 @@ def moto(folder: Path) -> Iterator[str]:
                     time.sleep(0.1)
             yield f"http://127.0.0.1:{port}"
         finally:
-            server.terminate()
+            server.kill()  # it keeps nothing, and asked to end it may take its time
             server.wait(20)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hmac
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
 from time import perf_counter, time
 from typing import Final
 
@@ -143,7 +142,7 @@ class MetricsRoutes:
         return _plain(generate_latest(registry), CONTENT_TYPE)
 
 
-_openmetrics: Callable[[Collector], bytes] = partial(openmetrics, version="1.0.0")
+_openmetrics: Callable[[Collector], bytes] = openmetrics
 
 
 def _plain(body: bytes, kind: str) -> Response:
