@@ -21,6 +21,8 @@ from cryogate.audit.heads import FileHeadStore, HeadStore
 from cryogate.audit.heads_elsewhere import BucketHeadStore, TableHeadStore
 from cryogate.audit.log import AuditLog
 from cryogate.audit.merkle import leaf_hash
+from cryogate.audit.sources import StoreSource
+from cryogate.audit.verify import verify_log
 from cryogate.domain.secrets import Secret
 from cryogate.outbound.addresses import networks
 from cryogate.outbound.fetcher import Answer, Fetcher
@@ -253,3 +255,22 @@ def test_the_schema_of_the_other_database_has_the_table(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "heads.db")
     assert connection.execute("SELECT origin, size FROM log_heads").fetchall() == [(ORIGIN, 3)]
     connection.close()
+
+
+@pytest.mark.attack("L2")
+async def test_two_signers_take_turns_and_make_one_history(make: Make, tmp_path: Path) -> None:
+    place = Deployment(tmp_path)
+    async with place.store() as store:
+        logs = [AuditLog(store, place.clock, place.signer, make(), ORIGIN) for _ in range(2)]
+        for log in logs:
+            await log.start()
+        for turn in range(8):
+            await record(store, 5, 5 * turn)
+            await asyncio.gather(*(log.sequence_now() for log in logs))
+            await asyncio.gather(*(log.checkpoint_now() for log in logs))
+        kept = await make().read()
+        assert kept is not None
+        assert {log.published_size for log in logs} == {40}
+        report = await verify_log(StoreSource(store), logs[0].verifiers, kept={"head": kept})
+        assert report.ok, report
+        assert report.size == 40
