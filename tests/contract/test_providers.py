@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
+import textwrap
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from tests.support.live import ROOT
 from tests.support.vendors import OTHERS, VENDORS, Bench, bench_of
 
+from cryogate.config import load
 from cryogate.domain.ids import is_backend
 from cryogate.domain.money import Money
 from cryogate.ports.provider import (
@@ -59,6 +62,18 @@ def test_every_adapter_has_a_page() -> None:
     for scheme in PROVIDERS:
         page = Path(ROOT / "docs" / "providers" / f"{scheme}.md")
         assert page.exists(), f"say how {scheme} is set up"
+
+
+@pytest.mark.parametrize("scheme", sorted(PROVIDERS))
+def test_the_settings_on_a_page_are_settings(scheme: str, tmp_path: Path) -> None:
+    page = Path(ROOT / "docs" / "providers" / f"{scheme}.md").read_text("utf-8")
+    for number, block in enumerate(
+        re.findall(r"^ *```toml\n(.*?)^ *```$", page, re.MULTILINE | re.DOTALL)
+    ):
+        file = tmp_path / f"{number}.toml"
+        file.write_text(textwrap.dedent(block))
+        found = load(file, environ={})
+        assert set(found.providers.enabled) <= {scheme}
 
 
 async def test_devices_declare_themselves_whole(bench: Bench) -> None:

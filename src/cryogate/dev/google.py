@@ -11,12 +11,13 @@ import base64
 import json
 import secrets
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from starlette.applications import Starlette
@@ -52,7 +53,7 @@ class GoogleFake:
         self.programs: dict[str, dict[str, Any]] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.down: set[str] = set()
-        self._key = generate_private_key(65537, 2048)
+        self._key = _key()
         api, job = "/v1alpha1/projects/{project}", "/programs/{program}/jobs/{job}"
         routes = [
             Route("/token", self._by_assertion, methods=["POST"]),
@@ -309,6 +310,12 @@ class GoogleFake:
         }  # fmt: skip
         parent = job["name"] + ("x" if self._take("parent") else "")
         return JSONResponse({"parent": parent, "result": result})
+
+
+@cache
+def _key() -> RSAPrivateKey:
+    """One for every fake of a process: making it takes longer than everything else here."""
+    return generate_private_key(65537, 2048)
 
 
 def _read(code: dict[str, Any]) -> tuple[Program, list[str]]:

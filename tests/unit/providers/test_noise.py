@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
+from tests.support.live import ROOT
 from tests.unit.providers.test_local import GHZ, LEASE, job, program
 
 from cryogate.circuits import Program
@@ -18,6 +20,7 @@ from cryogate.providers import Setup
 from cryogate.providers.aer_noise import BASIS, noise_model
 from cryogate.providers.aer_worker import entrypoint
 from cryogate.providers.local import LocalProvider
+from cryogate.server.agent_routes import backend_view
 
 GHZ5 = program(
     "qreg q[5]; creg c[5]; h q[0];"
@@ -97,7 +100,7 @@ def test_a_model_is_built_once_and_names_every_gate() -> None:
 async def test_the_same_circuit_with_a_seed_gives_the_same_counts() -> None:
     table = SHIPPED[0]
     seeded = LocalProvider(noise=(table,), seed=11)
-    other = LocalProvider(noise=(table,), seed=12)
+    other = LocalProvider(seeded._pool, noise=(table,), seed=12)
     try:
         counts = []
         for provider, job_id in ((seeded, "a"), (seeded, "b"), (other, "c")):
@@ -139,6 +142,29 @@ async def test_profiles_are_backends_that_say_what_they_get_wrong(tmp_path: Path
     assert noise is not None
     assert (noise.profile, noise.two_qubit_error, noise.seeded) == ("lab-5", 0.02, False)
     assert (devices["local:noisy-lab-5"].qubits, devices["local:aer"].noise) == (5, None)
+
+
+def test_what_the_page_says_of_the_shipped_profiles_is_so() -> None:
+    page = Path(ROOT / "docs/providers/local.md").read_text("utf-8")
+    for table in SHIPPED:
+        figures = (
+            table.one_qubit_error, table.two_qubit_error, table.readout_error, table.reset_error,
+        )  # fmt: skip
+        row = " | ".join(f"{100 * figure:g} %" for figure in figures)
+        assert f"| `{table.name}` | {row} |" in page
+
+
+async def test_agents_see_the_errors_of_a_backend() -> None:
+    provider = LocalProvider(noise=(SHIPPED[1],), seed=3)
+    try:
+        [ideal, _, noisy] = await provider.backends()
+    finally:
+        await provider.close()
+    assert msgspec.to_builtins(backend_view(noisy))["noise"] == {
+        "profile": "trapped-ion", "one_qubit_error": 1e-4, "two_qubit_error": 2e-3,
+        "readout_error": 3e-3, "reset_error": 1e-3, "seeded": True,
+    }  # fmt: skip
+    assert msgspec.to_builtins(backend_view(ideal))["noise"] is None
 
 
 def test_a_profile_is_checked_at_start(tmp_path: Path) -> None:
