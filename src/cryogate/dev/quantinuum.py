@@ -39,6 +39,7 @@ class QuantinuumFake:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.results: dict[str, dict[str, Any]] = {}
         self.offline: set[str] = set()
+        self.tells_kind = True
         jobs = "/api/jobs/v1beta3"
         routes = [
             *self.door.routes(),
@@ -301,7 +302,8 @@ class QuantinuumFake:
     async def _devices(self, request: Request) -> Response:
         return self.door.refused(request) or JSONResponse([
             {"is_local": local, "backend_info_list": [
-                info(name) for name, there in LISTED.items() if there is local]}
+                info(name) | ({} if self.tells_kind else {"misc": {}})
+                for name, there in LISTED.items() if there is local]}
             for local in (False, True)
         ])  # fmt: skip
 

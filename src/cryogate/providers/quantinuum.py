@@ -68,6 +68,7 @@ _STATES: Final = {
 }  # fmt: skip
 _FINAL: Final = frozenset({VendorState.DONE, VendorState.FAILED, VendorState.CANCELLED})
 _CHECKER: Final = re.compile(r"(H[0-9]-[0-9])(?:E|LE)?")
+_EMULATOR: Final = re.compile(r"-(?:Emulator|[0-9]L?E)\Z")
 _CHECKS, _CHECK_S = 300, 0.2
 _PAGE, _PAGES = 50, 20
 #: (2)
@@ -123,16 +124,15 @@ class QuantinuumProvider(Provider):
     async def _backend(
         self, backend: str, name: str, info: wire.Info, local: bool, lease: Lease
     ) -> Backend:
-        hardware = not local and info.misc.system_type == "hardware"
+        # what does not say that it is an emulator is taken for a machine
+        kind = info.misc.system_type or ("emulator" if _EMULATOR.search(name) else "")
+        hardware = not local and kind != "emulator"
         offered = {
             "mid_circuit_measurement": info.supports_midcircuit_measurement,
             "reset": info.supports_reset,
             "classical_control": info.supports_fast_feedforward,
         }
-        state = "online"
-        if not local:
-            path = f"/api/machines/v1beta/{name}/status"
-            state = (await self._call("GET", path, lease)).read(wire.State).state
+        state = await self._state(name, lease) if hardware else "online"
         return Backend(
             backend,
             _SCHEME,
@@ -146,6 +146,15 @@ class QuantinuumProvider(Provider):
             native_gates=frozenset(_GATES.values()),
             vendor_limits=(_OWN_LIMIT,),
         )
+
+    async def _state(self, name: str, lease: Lease) -> str:
+        try:
+            answer = await self._call("GET", f"/api/machines/v1beta/{name}/status", lease)
+        except ProviderError as error:
+            if error.retryable:
+                raise
+            return "unknown"
+        return answer.read(wire.State).state
 
     async def _device(self, backend: str, lease: Lease) -> str:
         if backend not in self._names:

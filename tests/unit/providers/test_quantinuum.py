@@ -69,6 +69,20 @@ async def test_machines_and_emulators_are_listed_and_checkers_are_not(nexus: Ben
     assert devices["quantinuum:h2-emulator"].simulator
 
 
+async def test_what_does_not_say_that_it_is_an_emulator_is_a_machine(nexus: Bench) -> None:
+    fake(nexus).tells_kind = False
+    nexus.faults.add("status", 404, path="/api/machines/v1beta/H2-2")
+    devices = {d.name: d for d in await nexus.provider.backends(nexus.lease)}
+    assert {name for name, d in devices.items() if not d.simulator} == {
+        "quantinuum:h2-1", "quantinuum:h2-2",
+    }  # fmt: skip
+    assert devices["quantinuum:h2-2"].status == "offline"
+    assert devices["quantinuum:h2-1"].max_shots == 10_000
+    nexus.faults.add("status", 503, path="/api/machines")
+    with pytest.raises(ProviderError):
+        await nexus.provider.backends(nexus.lease)
+
+
 async def test_every_control_that_nexus_has_is_set(nexus: Bench) -> None:
     submission = nexus.submission("job_a")
     vendor_id = await nexus.provider.submit(submission, nexus.lease)
