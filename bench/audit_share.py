@@ -3,8 +3,8 @@
 ``python -m bench.audit_share [SUBMITS]``. Three servers stand side by side: as it is; one whose
 events are committed but never sequenced, hashed and signed; one that writes no events at all. They
 are given the same submits in turns, so that the machine's load falls on all alike; what is compared
-is the CPU of the server process for each submit, carried to its end on ``local:null``, the median
-of the turns.
+is the CPU of the server process for each submit, carried to its end on ``local:null``: the median
+of the turns, and the least. Where the two disagree the machine was busy; the larger share counts.
 
 A submit that is dispatched in the same process has three events: accepted, dispatching, done. What
 the request path pays is their encoding and writing; sequencing, hashing and signing happen beside
@@ -58,15 +58,17 @@ def main(words: Sequence[str]) -> int:
                 assert set(load.statuses) == {202}, load.statuses
                 if turn:  # the first warms up
                     found[way].append(load.cpu_us)
-    whole, unsequenced, bare = (median(found[way]) for way in _WAYS)
-    print(f"CPU of the server for a submit with its dispatch, median of {TURNS} turns, us")
+    print(f"CPU of the server for a submit with its dispatch, {TURNS} turns of {submits}, us")
     for way, name in zip(_WAYS, ("as it is", "never sequenced", "no events"), strict=True):
-        print(f"  {name:<16} {median(found[way]):7.0f}   ({min(found[way]):.0f} to "
-              f"{max(found[way]):.0f})")  # fmt: skip
-    writing, beside = (unsequenced - bare) / whole, (whole - unsequenced) / whole
-    print(f"  writing events in their transactions {writing:6.1%}\n"
-          f"  sequencing, hashing, signing beside  {beside:6.1%}")  # fmt: skip
-    share = (whole - bare) / whole
+        print(f"  {name:<16} median {median(found[way]):5.0f}   least {min(found[way]):5.0f}")
+    shares = []
+    for name, of in (("medians", median), ("least", min)):
+        whole, unsequenced, bare = (of(found[way]) for way in _WAYS)
+        writing, beside = (unsequenced - bare) / whole, (whole - unsequenced) / whole
+        shares.append(writing + beside)
+        print(f"  by {name:<8} writing events {writing:6.1%}, sequencing, hashing and signing "
+              f"{beside:6.1%}, both {shares[-1]:6.1%}")  # fmt: skip
+    share = max(shares)
     verdict = "holds" if share <= SHARE else "DOES NOT HOLD"
     print(f"  share of audit {share:.1%} (bound {SHARE:.0%}): {verdict}")
     return 0 if share <= SHARE else 1
