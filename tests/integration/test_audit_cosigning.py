@@ -265,18 +265,27 @@ async def test_a_witness_that_never_answers_is_given_up(
     policy = policy_of("any", two[0].verifiers[0], two[1].verifiers[0])
     async with place.running() as (store, log):
         silent, good = client(two[0], send), client(two[1])
-        rounds = cosigning(place, store, log, policy, silent, good, timeout_s=0.05)
+        rounds = cosigning(place, store, log, policy, silent, good, timeout_s=1)
         note = await grow(log, store, 5, 0)
         asking = asyncio.create_task(rounds.round())
         await asyncio.sleep(0)
         assert rounds.served() == note, "nothing waits for it"
         assert await asking
         assert rounds.standings[silent.url].trouble == "it did not answer in time"
-        for _ in range(12):  # the pauses grow
-            place.clock.advance(s=1)
+
+
+async def test_the_pauses_grow_for_a_witness_that_is_away(
+    place: Place, two: tuple[OurWitness, OurWitness]
+) -> None:
+    policy = policy_of("any", two[0].verifiers[0], two[1].verifiers[0])
+    two[0].down = True
+    async with place.running() as (store, log):
+        rounds = cosigning(place, store, log, policy, *map(client, two))
+        for _ in range(16):
             await grow(log, store, 1, log.published_size)
             assert await rounds.round()
-        assert rounds.standings[silent.url].failures <= 5
+            place.clock.advance(s=1)
+        assert (two[0].asked, two[1].asked) == (5, 16)
 
 
 @pytest.mark.attack("L1")
