@@ -23,7 +23,7 @@ class FakeSource(LeaseSource):
         self.minted: list[LeaseTerms] = []
         self.tried: list[str] = []
         self.life_ms: int | None = None
-        self.breaks = False
+        self.breaks = self.hangs = False
         self.asked_for: list[LeaseTerms] = []
         self.asked = asyncio.Event()
         self.gate: asyncio.Event | None = None
@@ -47,6 +47,8 @@ class FakeSource(LeaseSource):
 
     async def end(self, handle: str) -> None:
         self.tried.append(handle)
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.stuck:
             raise ConnectionError("canary-key cannot be ended")
         self.live.pop(handle, None)

@@ -203,7 +203,10 @@ async def test_a_crash_between_wish_and_vendor_is_taken_up(desk: Desk) -> None:
 
 async def test_a_successor_ends_what_its_predecessor_held(desk: Desk) -> None:
     await desk.desk.lease(TERMS, 300)
-    await desk.open({"ionq": desk.source}).start()
+    successor = desk.open({"ionq": desk.source})
+    await successor.start()
+    assert await desk.states() == [("revoking", 0)]
+    await successor.sweep()
     assert await desk.states() == [("revoked", 0)]
 
 
@@ -369,6 +372,25 @@ async def test_a_process_that_stops_gives_everything_back(desk: Desk) -> None:
     await desk.desk.close()
     assert desk.source.live == {}
     assert await desk.states() == [("revoked", 0), ("revoked", 0)]
+
+
+async def test_a_vendor_that_hangs_does_not_keep_a_process_from_stopping(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cryogate.credentials.lease_desk._CLOSE_S", 0.01)
+    monkeypatch.setattr(Leases, "_END_S", 0.01)
+    desk.source.hangs = True
+    leases = Leases(desk.desk, desk.world.clock, 300)
+    await leases.get(TERMS)
+    await leases.end()
+    await desk.desk.lease(TERMS, 300)
+    await desk.desk.close()
+    assert {state for state, _ in await desk.states()} == {"revoking"}
+    desk.source.hangs = False
+    desk.world.clock.advance(s=30)
+    await (await desk.another()).sweep()
+    assert {state for state, _ in await desk.states()} == {"revoked"}
+    assert desk.source.live == {}
 
 
 # -- a back end that fails while jobs wait ---------------------------------------------------------

@@ -56,6 +56,7 @@ _MAX_HANDLE: Final = 512
 _BATCH: Final = 64
 _REMEMBERED: Final = 10_000
 _ASKED: Final = 500
+_CLOSE_S: Final = 5.0
 #: Longer than a call to a vendor: who ends a lease has it to himself for so long.
 _CALL_MS: Final = 20_000
 
@@ -191,19 +192,13 @@ class LeaseDesk(LeaseIssuer, LeaseBook):
     # -- in the background -------------------------------------------------------------------
 
     async def start(self) -> None:
-        """(3): end what this process's predecessor held.
+        """(3): what this process's predecessor held is to be ended; the sweep does it.
 
         Raises:
             StoreUnavailable: the database did not answer.
         """
-        await self._end_own()
-
-    async def _end_own(self) -> None:
-        for row in await self._store.fetch("leases_of_holder", {"holder": self._holder}):
-            try:
-                await self._end(str(row["lease_id"]), None)
-            except LeaseNotRevoked:
-                log.warning("lease %s of this or an earlier process still works", row["lease_id"])
+        params: dict[str, SqlValue] = {"holder": self._holder, "now_ms": self._clock.now_ms()}
+        await self._store.commit(UnitOfWork((Statement("leases_disown", params, rows=None),)))
 
     async def run(self, interval_s: float = 1.0) -> None:
         """`sweep` until cancelled."""
@@ -256,11 +251,13 @@ class LeaseDesk(LeaseIssuer, LeaseBook):
         return True
 
     async def close(self) -> None:
-        """(3), then close the sources."""
+        """(3), then close the sources. What cannot be ended soon is left to others' sweeps."""
         try:
-            await self._end_own()
-        except Unavailable:
-            log.warning("leases were not ended, they lapse", exc_info=True)
+            await self.start()
+            async with asyncio.timeout(_CLOSE_S):
+                await self.sweep()
+        except (Unavailable, TimeoutError):
+            log.warning("leases were not all ended; they are tried again, or lapse", exc_info=True)
         for source in self._sources.values():
             await source.close()
 

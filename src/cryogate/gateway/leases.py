@@ -32,6 +32,7 @@ class Leases:
     _MARGIN_MS: Final = 30_000
     #: After a back end has failed, it is left alone for so long, however many jobs wait.
     _AGAIN_MS: Final = 5_000
+    _END_S: Final = 5.0
 
     def __init__(
         self, issuer: LeaseIssuer, clock: Clock, ttl_s: int, *, idle_ms: int = 60_000
@@ -109,9 +110,12 @@ class Leases:
                 await self._give_back(key)
 
     async def end(self) -> None:
-        """Give everything back."""
-        for key in list(self._held):
-            await self._give_back(key)
+        """Give everything back, within a few seconds; what is left is tried again, or lapses."""
+        try:
+            async with asyncio.timeout(self._END_S):
+                await asyncio.gather(*(self._give_back(key) for key in list(self._held)))
+        except TimeoutError:
+            log.warning("leases were not all given back in time")
 
     async def _give_back(self, key: Key) -> None:
         lock = self._locks.get(key)

@@ -87,9 +87,9 @@ WHERE (state IN ('active', 'revoking') AND expires_ms <= :now_ms)
    OR (state = 'revoking' AND next_ms <= :now_ms)
 ORDER BY expires_ms LIMIT :most
 
--- name: leases_of_holder
+-- name: leases_disown
 -- One without a handle was never minted, or its process died meanwhile: it lapses.
-SELECT lease_id FROM vendor_leases
+UPDATE vendor_leases SET state = 'revoking', next_ms = :now_ms
 WHERE state IN ('active', 'revoking') AND state = 'active' AND holder = :holder AND handle <> ''
 
 -- name: leases_over [sqlite]
