@@ -22,7 +22,8 @@ from cryogate.ports.store import ReadStore
 
 log = logging.getLogger("cryogate.audit")
 _AT_ONCE: Final = 500
-_MAX_KNOWN: Final = 8192
+_MAX_KNOWN: Final = 2048
+_MAX_SCOPES: Final = 32
 _CIRCUIT: Final = "circuit_sha256"
 
 
@@ -76,6 +77,8 @@ class Opener(EventReader):
         if key is None:
             self._known.pop(scope, None)
             return {}
+        if len(self._known) > _MAX_SCOPES:
+            self._known.clear()
         known = self._known.setdefault(scope, {})
         if len(known) + len(tokens) > _MAX_KNOWN:
             known.clear()

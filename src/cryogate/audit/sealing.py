@@ -40,8 +40,8 @@ from cryogate.ports.store import (
 _MONTH: Final = "~"
 # Told in an experiment's name when its key is gone; who did it must stay readable.
 _ABOUT_KEYS: Final = frozenset({"experiment.shredded"})
-_MAX_SCOPES: Final = 4096
-_MAX_STORED: Final = 1 << 16
+_MAX_SCOPES: Final = 1024
+_MAX_STORED: Final = 1 << 14
 
 
 def scope_of(action: str, experiment_id: str | None, timestamp: str | int) -> str:

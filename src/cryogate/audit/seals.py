@@ -40,7 +40,8 @@ _DOMAIN: Final = b"cryogate sealed v1\0"
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 _TOKEN: Final = re.compile(r"sealed:[A-Za-z0-9_-]{43}")
-_MAX_KNOWN: Final = 4096
+# In each of many scopes: enough for a job's events to find what its first one said.
+_MAX_KNOWN: Final = 512
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
