@@ -33,6 +33,7 @@ MAX_PACK_BYTES = 64 << 20
 STAMPED_HEAD, STAMP = "timestamp.checkpoint", "timestamp.tsr"
 _MAX_FILES = 10_000
 _MAX_MEMBER = 1 << 20
+_MAX_OPENINGS = 16 << 20
 _EPOCH: Final = (2020, 1, 1, 0, 0, 0)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Opening]).decode
@@ -185,7 +186,7 @@ def _openings(archive: zipfile.ZipFile, findings: list[str]) -> dict[str, Openin
     if "openings.json" not in archive.namelist():
         return {}
     try:
-        found = _decode(_read(archive, "openings.json"))
+        found = _decode(_read(archive, "openings.json", _MAX_OPENINGS))
     except (NoteRefused, msgspec.MsgspecError) as error:
         findings.append(f"openings.json: {error}")
         return {}
@@ -213,13 +214,13 @@ def _of_job(
     return ProvenanceFile(found.provenance, JobReceipt(job_id, "", steps, 0, openings))
 
 
-def _read(archive: zipfile.ZipFile, name: str) -> bytes:
+def _read(archive: zipfile.ZipFile, name: str, limit: int = _MAX_MEMBER) -> bytes:
     try:
         with archive.open(name) as file:
             # read no more than this whatever the directory says: a small pack may unfold for ever
-            content = file.read(_MAX_MEMBER + 1)
+            content = file.read(limit + 1)
     except KeyError as error:
         raise NoteRefused(f"{name} is missing") from error
-    if len(content) > _MAX_MEMBER:
+    if len(content) > limit:
         raise NoteRefused(f"{name} is too large")
     return content
