@@ -161,6 +161,17 @@ def test_signatures_are_those_of_botocore() -> None:
          "url": "https://sts.us-east-1.amazonaws.com/"},
         {"service": "s3", "method": "GET", "body": "", "headers": {},
          "url": "https://s3.us-east-1.amazonaws.com/bucket/a/b%20c/results.json"},
+        # the log's mirror and the second copy of its head
+        {"service": "s3", "method": "GET", "body": "", "headers": {},
+         "url": "https://s3.us-east-1.amazonaws.com/bucket?object-lock="},
+        {"service": "s3", "method": "PUT", "body": "tile",
+         "headers": {"content-type": "application/octet-stream", "content-md5": "abc=",
+                     "x-amz-object-lock-mode": "COMPLIANCE",
+                     "x-amz-object-lock-retain-until-date": "2027-12-01T00:00:00Z"},
+         "url": "https://s3.us-east-1.amazonaws.com/bucket/log/tile/entries/x001/002.p/3"},
+        {"service": "s3", "method": "PUT", "body": "head",
+         "headers": {"content-type": "text/plain; charset=utf-8", "if-match": '"an-etag"'},
+         "url": "https://s3.us-east-1.amazonaws.com/bucket/log/head"},
     ]  # fmt: skip
     for token in ("", "a-session-token"):
         for request in asked:
