@@ -74,7 +74,7 @@ def test_a_job_is_one_story(world: World) -> None:
     job_id = done.json()["job_id"]
     spans = world.waited(
         "POST /oauth2/token", "POST /v1/jobs", "job.reserve", "job.accept", "job.carry",
-        "job.intend", "vendor.submit", "vendor.result", "job.settle", "check.policy", "token.sign",
+        "vendor.submit", "vendor.result", "job.settle", "check.policy", "token.sign",
     )  # fmt: skip
     submits = [s for s in spans if s["name"] == "POST /v1/jobs"]
     [submit] = [s for s in submits if ids(s).get("cryogate.job_id") == job_id]
