@@ -142,6 +142,29 @@ async def test_what_the_database_says_of_cosignatures_is_verified(
         assert rounds.cosigned() is None
 
 
+async def test_a_replica_shows_no_head_whose_tiles_it_does_not_serve_yet(
+    place: Place, two: tuple[OurWitness, OurWitness]
+) -> None:
+    policy = policy_of("all", two[0].verifiers[0])
+    async with place.running() as (store, log):
+        behind = AuditLog(store, place.clock, place.signer, place.heads, ORIGIN)
+        await grow(log, store, 5, 0)
+        await behind.start()
+        first = cosigning(place, store, log, policy, client(two[0]))
+        other = cosigning(place, store, behind, policy, client(two[0]))
+        assert await first.round()
+        assert await other.round()
+        await grow(log, store, 5, 5)
+        place.clock.advance(s=1)
+        assert await first.round()
+        assert await other.round()
+        assert policy.open(other.served() or b"").size == behind.published_size == 5
+        await behind.checkpoint_now()
+        assert await other.round()
+        assert other.served() == first.served()
+        assert two[0].asked == 2, "what one replica was given serves both"
+
+
 async def test_a_late_quorum_alarms_and_never_holds_the_log_up(
     place: Place, two: tuple[OurWitness, OurWitness]
 ) -> None:

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.support.receivers import cache
 
 SOURCES = Path(__file__).parent
 
@@ -19,8 +20,9 @@ def absent(reason: str) -> None:
 
 
 def build(folder: Path, program: str = "goverify") -> Path:
-    """The program, in ``folder``; built by ``CRYOGATE_GO``, else by the Go that is installed."""
-    go = os.environ.get("CRYOGATE_GO") or shutil.which("go")
+    """The program, in ``folder``; built by ``CRYOGATE_GO``, else by `.ci/go`'s or the system's."""
+    cached = [str(path) for path in cache().glob("go-*/bin/go")]
+    go = os.environ.get("CRYOGATE_GO") or max(cached, default=shutil.which("go"))
     if go is None:
         absent("Go is not installed")
     binary = folder / program

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from tests.support.audit import ORIGIN, signer
 from tests.support.goverify_build import absent
+from tests.support.receivers import cache
 
 from cryogate.audit.cosign import Ed25519Cosigner, Mldsa44Cosigner
 from cryogate.audit.heads import FileHeadStore
@@ -80,7 +81,8 @@ class Lite(NamedTuple):
 @contextmanager
 def litewitness(folder: Path, name: str, logs: Mapping[str, str]) -> Iterator[Lite]:
     """litewitness on a free port, knowing ``logs``: a vkey by each origin."""
-    program = os.environ.get("CRYOGATE_LITEWITNESS") or shutil.which("litewitness")
+    cached = cache() / "bin" / "litewitness"
+    program = os.environ.get("CRYOGATE_LITEWITNESS") or (str(cached) if cached.exists() else None)
     if program is None or shutil.which("ssh-agent") is None:
         absent("litewitness (.ci/witness) or ssh-agent is not installed")
     key = Ed25519PrivateKey.generate()

@@ -143,6 +143,8 @@ class Cosigning:
             self._policy.open(note)
         except NoteRefused:
             return  # of another policy, or altered: then it counts for nothing
+        if size > self._audit.published_size:
+            return  # this replica will follow in a moment; until then it could not serve its tiles
         self._asked_ms = max(self._asked_ms, int(row["asked_ms"] or 0))
         self._take(size, note)
         self._waiting_since_ms = None
