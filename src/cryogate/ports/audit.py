@@ -79,15 +79,16 @@ _Body = msgspec.defstruct(
 def encode_event(event: Event) -> bytes:
     """Canonical bytes of an event before the log gives it its ``seq``.
 
-    ASCII without a backslash is written alike by every encoder that keeps the order of keys and
-    leaves no white space, so the fast one is asked first; what it had to escape, and what
-    holds anything but plain values, is checked and written by `event_fields` and `canonical`.
+    Printable ASCII without a backslash is written alike by every encoder that keeps the order of
+    keys and leaves no white space, so the fast one is asked first; what it had to escape, or left
+    as it is where the other escapes (DEL), and what holds anything but plain values, is checked
+    and written by `event_fields` and `canonical`.
 
     Raises:
         ValueError: outside the canonical subset or longer than `MAX_EVENT_BYTES`.
     """
     body = _quickly(event) if _KINDS.issuperset(map(type, event)) else b"\\"
-    if b"\\" in body or not body.isascii():
+    if b"\\" in body or b"\x7f" in body or not body.isascii():
         body = canonical(event_fields(event))
     if len(body) > MAX_EVENT_BYTES:
         raise ValueError("event is too long to be logged")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryogate.domain.events import Event, Outcome
-from cryogate.ports.audit import canonical, encode_event, event_fields
+from cryogate.ports.audit import canonical, encode_event, event_fields, leaf_bytes
 
 TEXT = st.one_of(
     st.text(max_size=40), st.text(alphabet=st.characters(categories=["Cs", "Cc"]), max_size=4)
@@ -41,6 +41,18 @@ def test_the_fast_encoder_writes_the_canonical_text(
         "utf-16", "surrogatepass"
     )
     assert "timestamp_ms" not in fields
+
+
+@pytest.mark.attack("L4", "L3")
+@pytest.mark.parametrize(
+    "character", [chr(code) for code in (*range(32), 34, 92, *range(126, 162))]
+)
+def test_no_character_makes_an_event_that_the_log_refuses(character: str) -> None:
+    """One DEL in a note was written as it is, and the sequencer stopped at it for good."""
+    event = Event(1, character, Outcome.INTENT, decision_reasons=(f"a{character}b",))
+    body = encode_event(event)
+    assert body == canonical(event_fields(event))
+    assert json.loads(leaf_bytes(body, 7)) == {**json.loads(body), "seq": 7}
 
 
 @pytest.mark.parametrize("shots", [2**53, True, 1.0])
