@@ -62,6 +62,7 @@ def configure(form: str, level: str, stream: TextIO | None = None) -> None:
         theirs = logging.getLogger(name)
         theirs.handlers.clear()
         theirs.propagate = True
+        theirs.setLevel(logging.NOTSET)
     logging.captureWarnings(capture=True)
 
 
