@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -172,7 +173,7 @@ class World:
         return "".join(f"{m}{p}{h}{b!r}" for m, p, h, b in self.vendors[scheme].app._faults.seen)  # type: ignore[attr-defined]
 
 
-def until(holds: Callable[[], object], s: float = 60) -> None:
+def until(holds: Callable[[], object], s: float = 150) -> None:
     deadline = time.monotonic() + s
     while not holds():
         assert time.monotonic() < deadline
@@ -180,19 +181,20 @@ def until(holds: Callable[[], object], s: float = 60) -> None:
 
 
 def _offered() -> list[Vendor]:
-    """On ports in a row that are free now."""
+    """On ports in a row that are free now, below those that connections are made from."""
     while True:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            first = free.getsockname()[1]
-        made = vendors(first, 1)
+        made = vendors(random.randrange(20_000, 32_000), 1)
         if all(_free(vendor.port) for vendor in made):
             return made
 
 
 def _free(port: int) -> bool:
     with socket.socket() as tried:
-        return port < 65536 and tried.connect_ex(("127.0.0.1", port)) != 0
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,12 @@ from starlette.types import ASGIApp
 def _listener(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))  # never anywhere else: a fake checks nothing
-    listener.listen(256)
+    try:
+        listener.bind(("127.0.0.1", port))  # never anywhere else: a fake checks nothing
+        listener.listen(256)
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 
