@@ -15,6 +15,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,10 @@ def settings(folder: Path, url: str, receivers: dict[str, Receiver], traces: str
     return "\n".join(lines) + "\n"
 
 
+def _close(runner: asyncio.Runner, receiver: Receiver) -> None:
+    runner.run(receiver.close())
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder, fake = tmp_path_factory.mktemp("canary"), IonqFake(KEY)
@@ -124,7 +129,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     (folder / "ca.pem").write_bytes(root.cert_pem)
     context = server_context(folder, issue("r", "127.0.0.1", "localhost", issuer=root), "tls")
     receivers: dict[str, Receiver] = {}
-    with asyncio.Runner() as runner:
+    with asyncio.Runner() as runner, ExitStack() as ends:
         for kind in (*SINKS, "otlp.collector"):
             place = folder / f"at-{kind}"
             place.mkdir()
@@ -134,21 +139,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             if kind == "otlp.collector":
                 vars(made).update(signal="traces", path="/v1/traces")
             runner.run(made.start())
+            ends.callback(_close, runner, made)
         collector = receivers.pop("otlp.collector")
         assert isinstance(collector, Daemon)
-        traces = collector.url.removeprefix("otlp+")
-        try:
-            with served(parrot) as url:
-                made_settings = settings(folder, url, receivers, traces)
-                with running(folder, made_settings, PRICES) as server:
-                    server.admin("POST", "secrets", "ionq", body={"value": KEY})
-                    agent = server.agent(
-                        agent={"tier": "standard"}, allowed_backends=["ionq:simulator"]
-                    )
-                    yield World(server, fake, parrot, agent, receivers, collector, folder)
-        finally:
-            for receiver in (*receivers.values(), collector):
-                runner.run(receiver.close())
+        url = ends.enter_context(served(parrot))
+        made_settings = settings(folder, url, receivers, collector.url.removeprefix("otlp+"))
+        server = ends.enter_context(running(folder, made_settings, PRICES))
+        server.admin("POST", "secrets", "ionq", body={"value": KEY})
+        agent = server.agent(agent={"tier": "standard"}, allowed_backends=["ionq:simulator"])
+        yield World(server, fake, parrot, agent, receivers, collector, folder)
 
 
 def spellings(secret: str) -> list[bytes]:

@@ -55,9 +55,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with asyncio.Runner() as runner:
         runner.run(collector.start())
         settings = f'[tracing]\nurl = "{collector.url.removeprefix("otlp+")}"\n'
-        with running(folder, settings) as server:
-            yield World(server, server.agent(), collector, runner)
-        runner.run(collector.close())
+        try:
+            with running(folder, settings) as server:
+                yield World(server, server.agent(), collector, runner)
+        finally:
+            runner.run(collector.close())
 
 
 def ids(span: dict[str, Any]) -> dict[str, str]:
