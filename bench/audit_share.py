@@ -1,7 +1,8 @@
 """Which share of a request's CPU is audit: the same server with it, and with parts of it left out.
 
-``python -m bench.audit_share [SUBMITS]``. Three servers stand side by side: as it is; one whose
-events are committed but never sequenced, hashed and signed; one that writes no events at all. They
+``python -m bench.audit_share [SUBMITS]``. Four servers stand side by side: as it is; one whose
+events are committed but never sequenced, hashed and signed; one that writes no events at all; one
+whose events are in clear. They
 are given the same submits in turns, so that the machine's load falls on all alike; what is compared
 is the CPU of the server process for each submit, carried to its end on ``local:null``: the median
 of the turns, and the least. Where the two disagree the machine was busy; the larger share counts.
@@ -23,7 +24,7 @@ from bench.support import BACKEND, EXPERIMENT, circuit, drive, enrol, now_ms, re
 from cryogate.client import Client, Identity
 
 SUBMITS, TURNS, SHARE = 1500, 5, 0.15
-_WAYS = ("nothing", "sequencer", "events")
+_WAYS = ("nothing", "sequencer", "events", "sealing")
 _JSON = "Content-Type: application/json"
 
 
@@ -59,15 +60,18 @@ def main(words: Sequence[str]) -> int:
                 if turn:  # the first warms up
                     found[way].append(load.cpu_us)
     print(f"CPU of the server for a submit with its dispatch, {TURNS} turns of {submits}, us")
-    for way, name in zip(_WAYS, ("as it is", "never sequenced", "no events"), strict=True):
+    for way, name in zip(
+        _WAYS, ("as it is", "never sequenced", "no events", "in clear"), strict=True
+    ):
         print(f"  {name:<16} median {median(found[way]):5.0f}   least {min(found[way]):5.0f}")
     shares = []
     for name, of in (("medians", median), ("least", min)):
-        whole, unsequenced, bare = (of(found[way]) for way in _WAYS)
+        whole, unsequenced, bare, clear = (of(found[way]) for way in _WAYS)
         writing, beside = (unsequenced - bare) / whole, (whole - unsequenced) / whole
         shares.append(writing + beside)
         print(f"  by {name:<8} writing events {writing:6.1%}, sequencing, hashing and signing "
               f"{beside:6.1%}, both {shares[-1]:6.1%}")  # fmt: skip
+        print(f"  by {name:<8} of it sealing {whole - clear:5.1f} us")
     share = max(shares)
     verdict = "holds" if share <= SHARE else "DOES NOT HOLD"
     print(f"  share of audit {share:.1%} (bound {SHARE:.0%}): {verdict}")
