@@ -7,8 +7,8 @@ What keeps the service alive, whatever a job does:
 2. a reply is read with a size limit and a deadline; a late, oversized or broken one is no reply;
 3. a worker that failed in any way is killed (SIGKILL), reaped and replaced; so is one whose caller
    went away in mid-job, for what it would answer next belongs to nobody;
-4. a worker is retired after ``max_jobs`` jobs, so that leaks and poisoned state end; the last tenth
-   of them is the time in which its successor starts, so that nobody waits for one.
+4. a worker is retired after ``max_jobs`` jobs, so that leaks and poisoned state end; its successor
+   starts during the last quarter of them, so that nobody waits for one.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class GuardedPool:
             finally:
                 if kept:
                     self._idle.append(worker)
-                    if worker.jobs > self._max_jobs - self._max_jobs // 10:
+                    if worker.jobs > self._max_jobs - self._max_jobs // 4:
                         self._prepare_successor()
                 elif self._successors and not self._closed:
                     self._idle.append(self._successors.pop())
