@@ -19,6 +19,7 @@ from cryogate.audit.opening import Opener
 from cryogate.audit.pruning import Pruner
 from cryogate.audit.reading import pruned_before, told_first
 from cryogate.audit.receipts import Receipts
+from cryogate.audit.remote import RemoteSource
 from cryogate.audit.sealing import SealingStore
 from cryogate.audit.sources import DirectorySource, StoreSource
 from cryogate.audit.sweeping import HeadSweeper
@@ -78,6 +79,10 @@ class World:
         await self.tell(600)
         self.clock.advance(201 * DAY_MS)
         await self.tell(100)
+
+
+def read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
 
 
 @pytest.fixture
@@ -170,6 +175,12 @@ async def test_exports_and_tiles_of_a_pruned_log(world: World) -> None:
     assert report.ok, report.findings
     assert report.pruned == 512
     assert (await world.verify(whole)).ok
+    # as somebody serves it, and with a pruned bundle of hashes that is not the one
+    served = RemoteSource(lambda path: read(rest / path))
+    report = await verify_log(served, [signer().verifier()])
+    assert (report.ok, report.pruned) == (True, 512)
+    lies = RemoteSource(lambda path: read(rest / path.replace("tile/0/000", "tile/0/001")))
+    assert not (await verify_log(lies, [signer().verifier()])).ok
     server = TileServer(world.store, world.log.checkpoint)
     assert (await server.get("/tile/0/001")).content
     for path in ("/tile/entries/000", "/tile/entries/001", "/tile/entries/001.p/7"):
