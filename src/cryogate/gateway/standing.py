@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 from operator import itemgetter
-from typing import cast
 
 import msgspec
 
@@ -92,12 +91,14 @@ async def read_standing(store: ReadStore, caller: Caller, session_id: str | None
 
 def text(row: Row, column: str) -> str:
     """A TEXT NOT NULL column."""
-    return cast("str", row[column])
+    value: str = row[column]  # type: ignore[assignment]  # as the schema has it
+    return value
 
 
 def number(row: Row, column: str) -> int:
     """An integer NOT NULL column."""
-    return cast("int", row[column])
+    value: int = row[column]  # type: ignore[assignment]  # as the schema has it
+    return value
 
 
 def _standing(row: Row) -> Standing:

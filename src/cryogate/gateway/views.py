@@ -13,7 +13,7 @@ from cryogate.gateway.vendor_check import VendorCheck
 from cryogate.ports.audit import rfc3339
 from cryogate.ports.store import Row
 
-_NEXT = {
+_NEXT: dict[str, str] = {
     JobState.PARKED: "A person must approve this job; poll it until its state changes.",
     JobState.QUEUED: "Waiting for the backend; poll this job.",
     JobState.DISPATCHING: "Being handed to the backend; poll this job.",
@@ -88,7 +88,7 @@ def job_view(row: Row) -> JobView:
         failure=cast("str | None", row["failure"]),
         created_at=rfc3339(number(row, "created_ms")),
         updated_at=rfc3339(number(row, "updated_ms")),
-        next=_NEXT[JobState(state)],
+        next=_NEXT[state],
     )
 
 

@@ -30,6 +30,8 @@ from cryogate.tokens.guard import ResourceGuard
 
 FindOperator = Callable[[str], Awaitable[Operator | None]]
 
+_CALLERS = 4096
+
 
 class ResourceAuth:
     """Turns a request into a `Caller` or an `Operator`, or refuses it."""
@@ -56,6 +58,7 @@ class ResourceAuth:
         self._rate = rate
         self._signals = signals
         self._people = people
+        self._callers: dict[str, tuple[VerifiedToken, Subject, Caller]] = {}
 
     async def agent(self, request: Request) -> Caller:
         """The agent that proved its token on this request.
@@ -65,13 +68,24 @@ class ResourceAuth:
             Unavailable: the view of revocations is stale.
         """
         token = await self._prove(request, self._agents)
-        grant = token.grant
-        if grant is None:
-            raise Unauthenticated("invalid_token", "the token grants nothing here")
-        revoked = self._revocations.revoked(Subject.of(token))
+        known = self._callers.get(token.ath)
+        if known is None or known[0] is not token:
+            known = self._remember(token)
+        _, subject, caller = known
+        revoked = self._revocations.revoked(subject)
         if revoked is not None:
             raise Unauthenticated("revoked", f"revoked: {revoked.value}")
-        return Caller.of(token, grant)
+        return caller
+
+    def _remember(self, token: VerifiedToken) -> tuple[VerifiedToken, Subject, Caller]:
+        # Both follow from the verified token and from nothing else, and a token is used many times.
+        if token.grant is None:
+            raise Unauthenticated("invalid_token", "the token grants nothing here")
+        if len(self._callers) >= _CALLERS:
+            self._callers.clear()
+        known = (token, Subject.of(token), Caller.of(token, token.grant))
+        self._callers[token.ath] = known
+        return known
 
     async def operator(self, request: Request) -> Operator:
         """The operator that proved its token on this request, or whose session it is.
