@@ -24,14 +24,13 @@ from cryogate.domain.errors import Unavailable
 from cryogate.domain.experiments import Experiment, Release
 from cryogate.domain.grants import Grant
 from cryogate.ports.policy import (
-    AgentFacts,
     Caps,
-    ExperimentFacts,
     GrantFacts,
     HistoryFacts,
     PolicyEngine,
     Question,
 )
+from cryogate.ports.policy_facts import agent_facts, experiment_facts
 from cryogate.ports.store import ReadStore
 
 _NARROWS: Final[Mapping[ObligationKind, Callable[[Grant], Grant]]] = MappingProxyType(
@@ -125,8 +124,8 @@ async def decide_grant(
     question = Question(
         action="token:issue",
         now_ms=now_ms,
-        agent=_agent_facts(agent),
-        experiment=_experiment_facts(experiment, purse),
+        agent=agent_facts(agent),
+        experiment=experiment_facts(experiment, left_cents=purse.cents, left_shots=purse.shots),
         grant=asked.wish(default_ttl_s),
         history=HistoryFacts(recent_denials=recent_denials),
     )
@@ -195,30 +194,3 @@ def _timeless(question: Question) -> Question:
     if experiment is not None:
         experiment = structs.replace(experiment, budget_left_cents=0, budget_left_shots=0)
     return Question(action=question.action, now_ms=0, agent=question.agent, experiment=experiment)
-
-
-def _agent_facts(agent: Agent) -> AgentFacts:
-    return AgentFacts(
-        id=agent.agent_id,
-        owner=agent.owner,
-        tier=agent.tier,
-        stage=agent.stage.value,
-        roles=tuple(sorted(agent.roles)),
-        attributes=dict(agent.attributes),
-    )
-
-
-def _experiment_facts(experiment: Experiment, purse: Purse) -> ExperimentFacts:
-    return ExperimentFacts(
-        id=experiment.experiment_id,
-        purpose=experiment.purpose,
-        classification=experiment.classification.value,
-        owner=experiment.owner,
-        cost_center=experiment.cost_center,
-        allowed_agents=tuple(sorted(experiment.allowed_agents)),
-        allowed_backends=tuple(sorted(experiment.allowed_backends)),
-        release=experiment.release.value,
-        closes_ms=experiment.closes_ms,
-        budget_left_cents=purse.cents,
-        budget_left_shots=purse.shots,
-    )

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypedDict, TypeVar, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 from urllib.parse import urlencode
 
 import msgspec
 
 from cryogate.client.approvals import ApprovalCalls
+from cryogate.client.closing import Closing
 from cryogate.client.enrolment import Enroller, SelfRenewing
 from cryogate.client.errors import JobEnded, Unavailable, WaitExpired
 from cryogate.client.identity import Identity
@@ -48,7 +48,7 @@ class Bounds(TypedDict, total=False):
     ttl_s: int
 
 
-class Client:
+class Client(Closing):
     """An agent's connection to one gateway. Blocking; not for use by several threads at once.
 
     ``key`` is the agent's private key (see `Identity`) or another way to prove who it is
@@ -313,17 +313,6 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"Client({self.url!r}, {self.client_id!r}, experiment={self.experiment!r})"

@@ -8,11 +8,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from cryogate.client.client import decode
+from cryogate.client.closing import Closing
 from cryogate.client.errors import Unavailable
 from cryogate.client.identity import Identity
 from cryogate.client.messages import Call, Reply, origin_of
@@ -23,7 +23,7 @@ from cryogate.domain.errors import Malformed
 Document = dict[str, Any]
 
 
-class Operator:
+class Operator(Closing):
     """A human's, or their automation's, connection to the admin and audit APIs."""
 
     def __init__(
@@ -82,17 +82,6 @@ class Operator:
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"Operator({self.url!r}, {self.client_id!r})"

@@ -6,12 +6,12 @@ import ssl
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
+from cryogate.client.closing import Closing
 from cryogate.client.messages import MAX_REPLY_BYTES, Lost, Pause, Reply, Send
 from cryogate.domain.errors import Malformed
 
@@ -46,7 +46,7 @@ class ClientTls:
         return context
 
 
-class Transport:
+class Transport(Closing):
     """A blocking transport. Redirects are never followed: a proof is for one URL (RFC 9449)."""
 
     def __init__(
@@ -102,17 +102,6 @@ class Transport:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _why(error: httpx.TransportError) -> str:

@@ -32,7 +32,7 @@ from cryogate.gateway.aggregates import (
 )
 from cryogate.gateway.caller import Caller
 from cryogate.gateway.case import Standing
-from cryogate.gateway.checks.policy import agent_facts, experiment_facts, grant_facts
+from cryogate.gateway.checks.policy import grant_facts, standing_facts
 from cryogate.gateway.standing import number, read_standing, text
 from cryogate.gateway.verdicts import demand_of
 from cryogate.ports.approvals import Approvals, Demand
@@ -182,11 +182,12 @@ class ResultService:
 
 
 def _question(caller: Caller, standing: Standing, now_ms: int) -> Question:
+    agent, experiment = standing_facts(standing)
     return Question(
         action="result:read",
         now_ms=now_ms,
-        agent=agent_facts(standing),
-        experiment=experiment_facts(standing),
+        agent=agent,
+        experiment=experiment,
         grant=grant_facts(caller),
     )
 

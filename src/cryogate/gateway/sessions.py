@@ -10,7 +10,7 @@ from cryogate.domain.events import Event, Outcome
 from cryogate.domain.experiments import Release
 from cryogate.domain.ids import SESSION, is_minted, new_id
 from cryogate.gateway.caller import Caller
-from cryogate.gateway.checks.policy import agent_facts, experiment_facts, grant_facts
+from cryogate.gateway.checks.policy import grant_facts, standing_facts
 from cryogate.gateway.requests import SessionRequest
 from cryogate.gateway.standing import number, read_standing, strings, text
 from cryogate.ports.audit import rfc3339
@@ -72,12 +72,13 @@ class SessionService:
             found.append(Violation("results", grant.results.value, results.value, hint))
         if not standing.experiment.is_open(now_ms) or not standing.agent.active:
             found.append(Violation("experiment.open", True, False, "use an open experiment"))
+        agent, experiment = standing_facts(standing)
         decision = await self._policy.decide(
             Question(
                 action="session:open",
                 now_ms=now_ms,
-                agent=agent_facts(standing),
-                experiment=experiment_facts(standing),
+                agent=agent,
+                experiment=experiment,
                 grant=grant_facts(caller),
             )
         )

@@ -11,6 +11,7 @@ from cryogate.gateway.pipeline import Check
 from cryogate.gateway.simulated import SimulatedBefore
 from cryogate.ports import policy as ask
 from cryogate.ports.denials import Denials
+from cryogate.ports.policy_facts import agent_facts, experiment_facts
 from cryogate.ports.provider import Backend
 
 
@@ -31,11 +32,12 @@ class PolicyCheck(Check):
         backend, facts, program, quote = case.backend, case.facts, case.program, case.quote
         if backend is None or facts is None or program is None or quote is None:
             return ()
+        agent, experiment = standing_facts(case.standing)
         case.question = ask.Question(
             action=case.action,
             now_ms=case.now_ms,
-            agent=agent_facts(case.standing),
-            experiment=experiment_facts(case.standing),
+            agent=agent,
+            experiment=experiment,
             grant=grant_facts(case.caller),
             shots=case.request.shots,
             circuit=ask.CircuitFacts(
@@ -75,35 +77,13 @@ def calibration_age_s(backend: Backend, now_ms: int) -> int | None:
     return (now_ms - backend.calibrated_ms) // 1000
 
 
-def agent_facts(standing: Standing) -> ask.AgentFacts:
-    """What policy may know of the agent."""
-    agent = standing.agent
-    return ask.AgentFacts(
-        id=agent.agent_id,
-        owner=agent.owner,
-        tier=agent.tier,
-        stage=agent.stage.value,
-        roles=tuple(sorted(agent.roles)),
-        attributes=dict(agent.attributes),
+def standing_facts(standing: Standing) -> tuple[ask.AgentFacts, ask.ExperimentFacts]:
+    """What policy may know of a caller's agent, and of its experiment and budget."""
+    budget = standing.budget
+    experiment = experiment_facts(
+        standing.experiment, left_cents=budget.left_cents, left_shots=budget.left_shots
     )
-
-
-def experiment_facts(standing: Standing) -> ask.ExperimentFacts:
-    """What policy may know of the experiment and its budget."""
-    experiment, budget = standing.experiment, standing.budget
-    return ask.ExperimentFacts(
-        id=experiment.experiment_id,
-        purpose=experiment.purpose,
-        classification=experiment.classification.value,
-        owner=experiment.owner,
-        cost_center=experiment.cost_center,
-        allowed_agents=tuple(sorted(experiment.allowed_agents)),
-        allowed_backends=tuple(sorted(experiment.allowed_backends)),
-        release=experiment.release.value,
-        closes_ms=experiment.closes_ms,
-        budget_left_cents=budget.left_cents,
-        budget_left_shots=budget.left_shots,
-    )
+    return agent_facts(standing.agent), experiment
 
 
 def grant_facts(caller: Caller) -> ask.GrantFacts:
