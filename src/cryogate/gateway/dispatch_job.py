@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Self
+
 import msgspec
 
 from cryogate.domain.events import Event, Outcome
@@ -117,6 +120,22 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             approval_id=self.approval_id,
             actor_chain=None if actor is None else (actor,),
         )
+
+    @classmethod
+    def made(cls, params: Mapping[str, Any], state: JobState, results: Release) -> Self:
+        """The job of a row that has just been made of ``params``, which are ours."""
+        return cls(
+            job_id=params["job_id"], agent_id=params["agent_id"], owner=params["owner"],
+            experiment_id=params["experiment_id"], token_id=params["token_id"],
+            token_issued_ms=params["token_issued_ms"], session_id=params["session_id"],
+            backend=params["backend"], shots=params["shots"], state=state,
+            circuit_sha256=params["circuit_sha256"], program=None, results=results,
+            currency=params["currency"], cost_bound_cents=params["cost_bound_cents"],
+            policy_digest=params["policy_digest"], approval_id=params["approval_id"],
+            vendor_id=None, failure=None, claim_fence=params["claim_fence"],
+            price_currency=params["price_currency"], rate=params["rate"],
+            updated_ms=params["now_ms"],
+        )  # fmt: skip
 
 
 _COLUMNS = Job.__struct_fields__

@@ -25,7 +25,7 @@ from cryogate.domain.jobs import JobState
 from cryogate.gateway.accepting import Acceptance, Acceptor
 from cryogate.gateway.caller import Caller
 from cryogate.gateway.case import Case, known, payer_of, price_of
-from cryogate.gateway.dispatch_job import job_of
+from cryogate.gateway.dispatch_job import Job
 from cryogate.gateway.estimates import estimate_view, facts_view
 from cryogate.gateway.handover import Handover
 from cryogate.gateway.pipeline import Pipeline
@@ -226,6 +226,7 @@ class JobService:
             job_id, caller.grant.experiment_id, caller.token_id, request.session_id,
             quote.bound, request.shots, caller.ancestors,
         )  # fmt: skip
+        right = _right(case, decision)
         accept = Statement(
             "accept_job",
             {
@@ -242,7 +243,7 @@ class JobService:
                 "circuit_sha256": program.fingerprint,
                 "program": program.to_bytes().decode("ascii"),
                 "facts": msgspec.json.encode(facts_view(case)).decode(),
-                "results": _right(case, decision).value,
+                "results": right.value,
                 "currency": quote.bound.currency,
                 "cost_bound_cents": quote.bound.cents,
                 "policy_digest": decision.policy_digest,
@@ -268,7 +269,7 @@ class JobService:
         payer = payer_of(case)
         job = None
         if ticket is not None:
-            job = job_of({**accept.params, **_NEW, "updated_ms": now_ms, "program": None})
+            job = Job.made(accept.params, state, right)
             if ticket.intended:
                 events = (*events, job.event("job.dispatching", Outcome.INTENT, now_ms))
         accepted = Acceptance(accept, hold, payer, now_ms, (intent, *events), extra)

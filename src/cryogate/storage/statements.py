@@ -161,6 +161,8 @@ def are_plain(values: Sequence[object]) -> bool:
 
     A handful of calls for all values together: this runs for every value that is ever stored.
     """
+    if len(values) == 1 and type(only := values[0]) is str and only.isascii():
+        return "\0" not in only
     texts = [value for value in values if type(value) is str]
     numbers = [value for value in values if type(value) is int]
     if len(texts) + len(numbers) + values.count(None) != len(values):

@@ -73,13 +73,35 @@ def parse_as(data: bytes, kind: msgspec.json.Decoder[T]) -> T:
     Raises:
         MalformedToken: not JSON of this type, or a member is named twice.
     """
-    _decode(data)
     try:
-        return kind.decode(data)
+        value = kind.decode(data)
     except msgspec.ValidationError as error:
+        _decode(data)
         raise MalformedToken(str(error)) from None
     except (msgspec.DecodeError, RecursionError):
         raise MalformedToken("not JSON") from None
+    if not _plainly_once(data, value):
+        _decode(data)
+    return value
+
+
+def _plainly_once(data: bytes, value: object) -> bool:
+    """Whether it can be seen without reading ``data`` again that it names no member twice.
+
+    Without escapes, each member that was read took two quotation marks for its name, and two more
+    if its value is a string. If there are no others, nothing was named twice or left unread.
+    """
+    if not isinstance(value, msgspec.Struct) or b"\\" in data or not data.isascii():
+        return False
+    pairs = 0
+    for member in msgspec.structs.astuple(value):
+        if type(member) is str:
+            pairs += 2
+        elif type(member) is int:
+            pairs += 1
+        elif member is not None:
+            return False
+    return data.count(b'"') == 2 * pairs
 
 
 def _decode(data: bytes) -> object:
