@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Self
 
 import msgspec
@@ -20,7 +21,7 @@ from cryogate.ports.store import Row
 CANCEL_MARK, REVOKE_MARK = "cancel_requested", "revoked"
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class Job(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One row. ``program`` is None when it is too long to come with the claim."""
 
     job_id: str
@@ -47,7 +48,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     rate: str
     updated_ms: int
 
-    @property
+    @cached_property
     def scheme(self) -> str:
         """The provider's scheme: what stands before the colon of the backend's name."""
         return self.backend.partition(":")[0]
@@ -73,18 +74,27 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             Money(self.cost_bound_cents, self.currency), self.shots,
         )  # fmt: skip
 
-    def lease_terms(self) -> LeaseTerms:
-        """What a credential for this job is for."""
+    # Asked for again and again on a job's way; a job that has changed is another one.
+    @cached_property
+    def _lease_terms(self) -> LeaseTerms:
         return LeaseTerms(
             self.scheme, self.backend, self.experiment_id, self.agent_id, self.session_id or ""
         )
 
-    def subject(self) -> Subject:
-        """Everything by which the job could have been revoked."""
+    @cached_property
+    def _subject(self) -> Subject:
         return Subject(
             self.token_id, self.agent_id, self.owner, self.experiment_id,
             self.token_issued_ms, self.session_id,
         )  # fmt: skip
+
+    def lease_terms(self) -> LeaseTerms:
+        """What a credential for this job is for."""
+        return self._lease_terms
+
+    def subject(self) -> Subject:
+        """Everything by which the job could have been revoked."""
+        return self._subject
 
     def event(
         self,
