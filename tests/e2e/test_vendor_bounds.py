@@ -42,7 +42,7 @@ class World:
         made = self.server.agent(
             agent={"tier": "trusted"}, allowed_backends=["local:null", backend]
         )
-        assert self.run(made, "local:null", GHZ)["state"] == "done"
+        assert made.run("local:null", GHZ)["state"] == "done"
         name = made.client.client_id
         asked = self.server.admin("POST", "agents", name, "promotion", body={"reason": "a trial"})
         decide = f"/admin/v1/approvals/{asked['approval_id']}/approve"
@@ -50,19 +50,6 @@ class World:
         assert yes.status_code == 200, yes.text
         made.client._session.token = None  # the next one is for hardware too
         return made
-
-    def run(self, agent: Agent, backend: str, source: str) -> dict[str, Any]:
-        body = {"backend": backend, "shots": 100,
-                "program": {"format": "openqasm2", "source": source}}  # fmt: skip
-        answer = agent.call("POST", "/v1/jobs", body)
-        assert answer.status_code == 202, answer.text
-        deadline = time.monotonic() + 60
-        while True:
-            job: dict[str, Any] = agent.call("GET", f"/v1/jobs/{answer.json()['job_id']}").json()
-            if job["state"] in ("done", "failed", "cancelled"):
-                return job
-            assert time.monotonic() < deadline, job
-            time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -96,14 +83,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def test_ibm_stops_a_job_when_its_reservation_is_used_up(world: World) -> None:
     agent = world.agent("ibm:ibm_torino")
     token = agent.client.token().value
-    job = world.run(agent, "ibm:ibm_torino", NATIVE)
+    job = agent.run("ibm:ibm_torino", NATIVE)
     assert (job["state"], job["cost_estimate_cents"]) == ("done", 300), job
     assert job["cost_actual_cents"] == 8  # 1.5 s at 0.05
     counts = agent.call("GET", f"/v1/jobs/{job['job_id']}/result").json()["counts"]
     assert counts == {"01": 100}
     world.ibm.seconds = 900.0
     try:
-        dear = world.run(agent, "ibm:ibm_torino", NATIVE)
+        dear = agent.run("ibm:ibm_torino", NATIVE)
     finally:
         world.ibm.seconds = 1.5
     assert (dear["state"], dear["cost_actual_cents"]) == ("failed", 300)
@@ -125,7 +112,7 @@ def test_a_job_runs_at_google_with_a_token_as_short_as_its_lease(world: World) -
     agent = world.agent("google:willow_pink")
     token = agent.client.token().value
     source = NATIVE.replace("cz q[0],q[1];", "ry(pi/2) q[1]; cz q[0],q[1]; ry(pi/2) q[1];")
-    job = world.run(agent, "google:willow_pink", source)
+    job = agent.run("google:willow_pink", source)
     assert (job["state"], job["cost_actual_cents"]) == ("done", 40), job
     counts = agent.call("GET", f"/v1/jobs/{job['job_id']}/result").json()["counts"]
     assert set(counts) == {"01"}

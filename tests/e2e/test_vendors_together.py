@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.running import GHZ, Agent, Running, running
+from tests.support.running import GHZ, Running, running
 from tests.support.running import PRICES as BOOK
 from tests.support.vendors import TRAPPED_BELL
 
@@ -44,19 +44,6 @@ class World:
     ) -> None:
         self.server, self.braket, self.ibm, self.folder = server, braket, ibm, folder
         self.nexus = nexus
-
-    def run(self, agent: Agent, backend: str, source: str) -> dict[str, Any]:
-        body = {"backend": backend, "shots": 100,
-                "program": {"format": "openqasm2", "source": source}}  # fmt: skip
-        answer = agent.call("POST", "/v1/jobs", body)
-        assert answer.status_code == 202, answer.text
-        deadline = time.monotonic() + 60
-        while True:
-            job: dict[str, Any] = agent.call("GET", f"/v1/jobs/{answer.json()['job_id']}").json()
-            if job["state"] in ("done", "failed", "cancelled"):
-                return job
-            assert time.monotonic() < deadline, job
-            time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +89,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def test_a_task_runs_at_braket_under_a_session_for_it_alone(world: World) -> None:
     agent = world.server.agent(agent={"tier": "standard"}, allowed_backends=["braket:sv1"])
     token = agent.client.token().value
-    job = world.run(agent, "braket:sv1", GHZ)
+    job = agent.run("braket:sv1", GHZ)
     assert job["state"] == "done", job
     counts = agent.call("GET", f"/v1/jobs/{job['job_id']}/result").json()["counts"]
     assert set(counts) <= {"00", "11"}
@@ -170,7 +157,7 @@ def test_a_job_runs_at_nexus_for_credits_and_with_its_limit(world: World) -> Non
         agent={"tier": "standard"}, allowed_backends=["quantinuum:h2-1e"], cost_center="lab-7"
     )  # fmt: skip
     token = agent.client.token().value
-    job = world.run(agent, "quantinuum:h2-1e", TRAPPED)
+    job = agent.run("quantinuum:h2-1e", TRAPPED)
     assert job["state"] == "done", job
     counts = agent.call("GET", f"/v1/jobs/{job['job_id']}/result").json()["counts"]
     assert set(counts) <= {"00", "11"}

@@ -56,6 +56,20 @@ class Agent:
             answer = self.http.request(method, path, headers=self.headers(method, path), json=body)
         return answer
 
+    def run(self, backend: str, source: str) -> dict[str, Any]:
+        """A job of 100 shots, when it is over."""
+        body = {"backend": backend, "shots": 100,
+                "program": {"format": "openqasm2", "source": source}}  # fmt: skip
+        answer = self.call("POST", "/v1/jobs", body)
+        assert answer.status_code == 202, answer.text
+        deadline = time.monotonic() + 60
+        while True:
+            job: dict[str, Any] = self.call("GET", f"/v1/jobs/{answer.json()['job_id']}").json()
+            if job["state"] in ("done", "failed", "cancelled"):
+                return job
+            assert time.monotonic() < deadline, job
+            time.sleep(0.05)
+
     def close(self) -> None:
         self.client.close()
         self.http.close()

@@ -12,7 +12,7 @@ from cryogate.audit.checkpoint import peek_checkpoint
 from cryogate.audit.errors import LogIntegrityError, NoteRefused
 from cryogate.audit.merkle import HASH_BYTES
 from cryogate.audit.nodes import ROW_LEVELS, TILE_WIDTH, TreeReader
-from cryogate.audit.sources import FoundEntry, LogSource, entry_from_bytes, hashes_of
+from cryogate.audit.sources import FoundEntry, LogSource, entries_of, hashes_of
 from cryogate.audit.tiles import TilePath, decode_bundle
 
 #: Gives the bytes at a path such as ``checkpoint`` or ``tile/0/000``; None if there are none.
@@ -59,12 +59,7 @@ class RemoteSource(LogSource):
         except ValueError:
             return []
         kept = await self._tile(0, index) or b""
-        start = index * TILE_WIDTH
-        found = [
-            entry_from_bytes(start + n, data, kept[n * HASH_BYTES : (n + 1) * HASH_BYTES])
-            for n, data in enumerate(bundle)
-        ]
-        return [entry for entry in found if first <= entry.position < past]
+        return entries_of(bundle, kept, first, past)
 
     async def leaves(self, first: int, past: int) -> list[bytes]:
         """See `LogSource`."""

@@ -148,12 +148,7 @@ class DirectorySource(LogSource):
         except ValueError:
             return []
         kept = self._widest(0, index, TILE_WIDTH * HASH_BYTES) or b""
-        start = index * TILE_WIDTH
-        found = [
-            entry_from_bytes(start + n, data, kept[n * HASH_BYTES : (n + 1) * HASH_BYTES])
-            for n, data in enumerate(bundle)
-        ]
-        return [entry for entry in found if first <= entry.position < past]
+        return entries_of(bundle, kept, first, past)
 
     async def leaves(self, first: int, past: int) -> list[bytes]:
         """See `LogSource`."""
@@ -207,6 +202,18 @@ def _from_row(position: int, body: str, recorded: str) -> FoundEntry:
     except ValueError:
         return FoundEntry(position, None, None, position, _hash(recorded))
     return FoundEntry(position, data, body, position, _hash(recorded))
+
+
+def entries_of(bundle: Sequence[bytes], hashes: bytes, first: int, past: int) -> list[FoundEntry]:
+    """The entries from ``first`` to before ``past`` of the bundle that ``first`` is in, each with
+    the hash that its tile, ``hashes``, records for it.
+    """
+    start = first // TILE_WIDTH * TILE_WIDTH
+    found = [
+        entry_from_bytes(start + n, data, hashes[n * HASH_BYTES : (n + 1) * HASH_BYTES])
+        for n, data in enumerate(bundle)
+    ]
+    return [entry for entry in found if first <= entry.position < past]
 
 
 def entry_from_bytes(position: int, data: bytes, recorded: bytes) -> FoundEntry:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cryogate.cli.files import read_at_most
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, fields, note, say, table
 from cryogate.cli.progress import counting
@@ -65,7 +66,7 @@ def verify(
     from cryogate.cli.failure import UNVERIFIED
     from cryogate.cli.local_log import given_policy, tsa_trust
 
-    kept = {path.name: _head(path) for path in heads}
+    kept = {path.name: read_at_most(path, _MAX_HEAD_BYTES) for path in heads}
     policy = None
     if policy_file is not None:
         policy = given_policy(policy_file)
@@ -133,14 +134,6 @@ def _config(settings: Settings, path: Path | None) -> Config:
     return load(path, overrides=overrides)
 
 
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_MAX_HEAD_BYTES)
-    except OSError as error:
-        raise click.UsageError(f"cannot read {path.name}: {error.strerror}") from None
-
-
 async def _verify_store(
     config: Config,
     keys: tuple[str, ...],
@@ -206,7 +199,7 @@ async def _verify_directory(
 
     trust = trust_for_directory(keys, settings.state, directory)
     if (directory / COSIGNED_FILE).is_file():
-        kept = {**kept, COSIGNED: _head(directory / COSIGNED_FILE)}
+        kept = {**kept, COSIGNED: read_at_most(directory / COSIGNED_FILE, _MAX_HEAD_BYTES)}
     stamps = timestamps.in_directory(directory)
     kept = {**kept, **_as_heads(stamps)}
     with counting() as progress:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cryogate.cli.files import read_at_most
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, fields, note, say, table
 
@@ -101,10 +102,10 @@ def check(
     pem = key_file or settings.state / "provenance.pem"
     log_keys = given_keys(vkeys or (str(settings.state / VKEY_FILE),))
     try:
-        keys = [load_pem(_read(pem, 4096))] if key_file or pem.exists() else []
+        keys = [load_pem(read_at_most(pem, 4096))] if key_file or pem.exists() else []
         tsa = None if tsa_ca is None else tsa_trust(tsa_ca)
         policy = None if policy_file is None else given_policy(policy_file)
-        report = check_pack(_read(file, MAX_PACK_BYTES + 1), log_keys, keys, tsa, policy)
+        report = check_pack(read_at_most(file, MAX_PACK_BYTES + 1), log_keys, keys, tsa, policy)
     except NoteRefused as error:
         raise VerificationFailed(str(error)) from None
     document: dict[str, Any] = {
@@ -171,14 +172,6 @@ def _row(entry: dict[str, Any]) -> list[object]:
         entry.get("actor_chain"),
         entry.get("decision_reasons"),
     ]
-
-
-def _read(path: Path, limit: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(limit)
-    except OSError as error:
-        raise click.UsageError(f"cannot read {path.name}: {error.strerror}") from None
 
 
 def register(group: click.Group) -> None:

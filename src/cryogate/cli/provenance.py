@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import click
 
+from cryogate.cli.files import read_at_most
 from cryogate.cli.options import As, Settings, command
 from cryogate.cli.output import emit, fields, note, say
 
@@ -100,7 +101,7 @@ def export(
     found, report = _verified(settings, file, key_file, vkeys)
     if not report.ok or report.predicate is None:
         raise VerificationFailed("; ".join(report.findings))
-    files = crate(found, report.predicate, _read(file, MAX_FILE_BYTES), license_url)
+    files = crate(found, report.predicate, read_at_most(file, MAX_FILE_BYTES), license_url)
     try:
         directory.mkdir(mode=0o700, parents=True)
         for name, content in files.items():
@@ -133,8 +134,8 @@ def _verified(
 
     log_keys = given_keys(vkeys or (str(settings.state / VKEY_FILE),))
     try:
-        key = load_pem(_read(key_file or settings.state / _KEY_FILE, _MAX_PEM_BYTES))
-        found = read_file(_read(file, MAX_FILE_BYTES + 1))
+        key = load_pem(read_at_most(key_file or settings.state / _KEY_FILE, _MAX_PEM_BYTES))
+        found = read_file(read_at_most(file, MAX_FILE_BYTES + 1))
     except NoteRefused as error:
         raise VerificationFailed(str(error)) from None
     policy = None if policy_file is None else given_policy(policy_file)
@@ -156,14 +157,6 @@ def _human(ok: bool, findings: tuple[str, ...], predicate: dict[str, Any] | None
             ("assurance", said.get("assurance")),
         ]
     )
-
-
-def _read(path: Path, limit: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(limit)
-    except OSError as error:
-        raise click.UsageError(f"cannot read {path.name}: {error.strerror}") from None
 
 
 command(group, "fetch", As.AGENT)(fetch)

@@ -59,10 +59,11 @@ class Handover:
 
         Whoever has one gives it to `take` or to `decline`.
         """
-        desk, scheme = self._desk, backend.partition(":")[0]
+        desk = self._desk
         device = desk.devices().get(backend)
-        if not self.open or device is None or scheme not in desk.providers:
+        if not self.open or device is None or device.scheme not in desk.providers:
             return None
+        scheme = device.scheme
         if not desk.breakers.closed(scheme) or not self._hands.promise(scheme):
             return None
         now_ms = desk.clock.now_ms()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from cryogate.domain.events import Event
@@ -18,6 +19,9 @@ VALUES (:body, :action, :agent_id, :experiment_id, :job_id, :timestamp_ms)"""
 # gives rows, and the name under which it fails. A plain tuple, because a unit makes many of them.
 Operation = tuple[str, tuple[SqlValue, ...], int | None, bool, str]
 
+# The values of a statement in their order, checked or not.
+_Values = Callable[[Prepared, Mapping[str, SqlValue]], tuple[SqlValue, ...]]
+
 
 class Planner:
     """Turns units of work into operations of one dialect."""
@@ -33,38 +37,25 @@ class Planner:
             BadStatement: a name or a value that no database may be given.
             ValueError: an event that must not be logged.
         """
-        operations, given = list[Operation](), list[SqlValue]()
-        for statement in work.statements:
-            name = statement.name
-            found = self._statements.get(name)
-            values = found.order(statement.params)
-            given += values
-            operations.append(
-                (found.sql, values, statement.rows, found.returns, statement.guard or name)
-            )
-        for event in work.events:
-            operation = self._insert(event)
-            given += operation[1]
-            operations.append(operation)
         # All values of the unit are looked at together; which one it was is found out only if need
         # be, where enumerations and the like are also turned into what they stand for.
-        return tuple(operations) if are_plain(given) else self._one_by_one(work)
+        operations = self._spelled(work, Prepared.order)
+        given = [value for operation in operations for value in operation[1]]
+        return operations if are_plain(given) else self._spelled(work, Prepared.bind)
 
-    def _one_by_one(self, work: UnitOfWork) -> tuple[Operation, ...]:
+    def _spelled(self, work: UnitOfWork, values: _Values) -> tuple[Operation, ...]:
         operations = list[Operation]()
         for statement in work.statements:
             found = self._statements.get(statement.name)
-            values = found.bind(statement.params)
             guard = statement.guard or statement.name
-            operations.append((found.sql, values, statement.rows, found.returns, guard))
+            operations.append(
+                (found.sql, values(found, statement.params), statement.rows, found.returns, guard)
+            )
         for event in work.events:
-            sql, _, rows, returns, guard = self._insert(event)
-            operations.append((sql, self._event.bind(_columns(event)), rows, returns, guard))
+            # It inserts its row or raises, so there is no count to compare.
+            bound = values(self._event, _columns(event))
+            operations.append((self._event.sql, bound, None, False, "event"))
         return tuple(operations)
-
-    def _insert(self, event: Event) -> Operation:
-        # It inserts its row or raises, so there is no count to compare.
-        return self._event.sql, self._event.order(_columns(event)), None, False, "event"
 
 
 def _columns(event: Event) -> dict[str, SqlValue]:
