@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,6 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.fakes.lease_source import FakeSource
 from tests.support.governance import OWNER, World, opened, world
 from tests.support.postgres import PostgresServer
@@ -235,7 +235,7 @@ async def test_a_credential_that_ends_at_no_sensible_time_is_refused(
 
 
 async def test_secrets_are_kept_rotated_and_removed(desk: Desk) -> None:
-    secrets, terms = desk.secrets, dataclasses.replace(TERMS, scheme="static")
+    secrets, terms = desk.secrets, structs.replace(TERMS, scheme="static")
     secrets.changed = desk.desk.revoke_all
     with pytest.raises(LeaseUnavailable):
         await desk.desk.lease(terms, 60)
@@ -275,7 +275,7 @@ async def test_an_old_value_put_back_does_not_open(desk: Desk) -> None:
     with pytest.raises(LeaseUnavailable, match="does not open"):
         await desk.secrets.value("static", "e1")
     with pytest.raises(LeaseUnavailable):
-        await desk.desk.lease(dataclasses.replace(TERMS, scheme="static"), 60)
+        await desk.desk.lease(structs.replace(TERMS, scheme="static"), 60)
     assert await desk.told() == [("no_credential", "static")]
 
 
@@ -313,7 +313,7 @@ async def test_what_one_replica_has_ended_the_other_stops_using(desk: Desk) -> N
 
 
 async def test_a_rotation_is_felt_by_every_replica(desk: Desk) -> None:
-    terms = dataclasses.replace(TERMS, scheme="static")
+    terms = structs.replace(TERMS, scheme="static")
     await desk.secrets.add("static", "", Secret(b"one"), "operator:admin")
     leases = Leases(desk.desk, desk.world.clock, 300)
     assert (await leases.get(terms)).secret.reveal() == b"one"

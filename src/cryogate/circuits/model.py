@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 
 class Format(StrEnum):
     """What a submitted circuit is written in."""
@@ -50,8 +52,7 @@ STORED = ParseLimits(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What a program uses, exactly.
 
     ``depth`` counts gates, measurements and resets on the longest chain; a barrier orders but

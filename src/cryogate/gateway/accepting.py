@@ -13,6 +13,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from cryogate.domain.events import Event
 from cryogate.ports.budgets import Hold, Ledger, Payer
 from cryogate.ports.store import GuardFailed, SqlValue, Statement, Store, UnitOfWork
@@ -22,8 +24,7 @@ _MAX_BYTES = 1 << 20
 _TRIES = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
+class Acceptance(msgspec.Struct, frozen=True):
     """A job about to be accepted. ``extra`` are its approval's statements, if it needs one."""
 
     job: Statement

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import msgspec
+
 from cryogate.circuits import Facts, Program
 from cryogate.domain.agents import Agent
 from cryogate.domain.decisions import Decision, Obligation
@@ -32,8 +34,7 @@ class SessionView:
     results: Release
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """The database's view of the caller, read once per request."""
 
     agent: Agent

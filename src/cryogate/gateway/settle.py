@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -41,8 +40,7 @@ class MalformedResult(ValueError):
     """What the vendor sent can not be the result of this job. The text is ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(msgspec.Struct, frozen=True):
     """What a job costs in cents, and the event that this needs, if any."""
 
     cents: int
@@ -50,8 +48,7 @@ class Charge:
     why: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(msgspec.Struct, frozen=True):
     """A job's last move, as decided; `units` turns it into statements."""
 
     state: JobState
@@ -92,7 +89,7 @@ def runtime(status: VendorStatus | None) -> int | None:
     return value
 
 
-def done(job: Job, clbits: int, status: VendorStatus, result: RawResult) -> Ending:
+def done(job: Job, clbits: int, vendor_id: str, status: VendorStatus, result: RawResult) -> Ending:
     """The ending of a job that ran.
 
     Raises:
@@ -105,6 +102,7 @@ def done(job: Job, clbits: int, status: VendorStatus, result: RawResult) -> Endi
         counts=msgspec.json.encode(counts).decode(),
         memory=None if memory is None else msgspec.json.encode(memory).decode(),
         metadata=msgspec.json.encode(_plain(result.metadata)).decode(),
+        vendor_id=vendor_id,
         runtime_ms=runtime(status),
     )
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from cryogate.domain.decisions import Violation
 from cryogate.domain.money import Money
 from cryogate.ports.store import Statement
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True):
     """What one job holds: the cost bound and its shots, against experiment and token.
 
     ``ancestors`` are the tokens that this one was delegated from: a reservation counts against all
@@ -28,8 +28,7 @@ class Hold:
     ancestors: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Payer:
+class Payer(msgspec.Struct, frozen=True):
     """Who a job is charged to beside its experiment, token and session."""
 
     agent_id: str
@@ -38,8 +37,7 @@ class Payer:
     backend: str
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetView:
+class BudgetView(msgspec.Struct, frozen=True):
     """A budget's limit, what is held and what is spent; cents and shots.
 
     ``blocked`` says why nothing may be held (empty: it may), ``epoch`` which book of limits the

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from cryogate.domain.errors import Unavailable
 from cryogate.domain.secrets import Secret
 
@@ -18,8 +20,7 @@ class LeaseNotRevoked(Unavailable):
     """The credential may still work. It is tried again until it does not."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseTerms:
+class LeaseTerms(msgspec.Struct, frozen=True):
     """What a lease is for: nothing else may be done with it, where the vendor can enforce that.
 
     ``agent_id`` is empty for what is asked on nobody's behalf, such as a list of devices.

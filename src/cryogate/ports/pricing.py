@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from fractions import Fraction
+
+import msgspec
 
 from cryogate.circuits import Facts, Program
 from cryogate.domain.errors import Refused
@@ -15,8 +16,7 @@ class Unpriced(Refused):
     """No price is known for this backend. An unknown price is a refusal, never zero."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(msgspec.Struct, frozen=True):
     """An upper bound, the formula that gave it, and where the price comes from.
 
     ``bound`` is in the budget's currency. ``price`` is the bound before it was converted at
@@ -63,8 +63,7 @@ class Prices(ABC):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """What is to be priced, for whom, in which currency, and now."""
 
     backend: str

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from cryogate.circuits import Dialect, Program
 from cryogate.domain.errors import CryogateError
@@ -134,8 +136,7 @@ class VendorState(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class VendorStatus:
+class VendorStatus(msgspec.Struct, frozen=True):
     """State, and once final what it cost (cents, ``None`` when the vendor does not say).
 
     ``currency`` is that of the cost; empty means the currency of the backend's price. ``job_id``,
@@ -158,18 +159,16 @@ class VendorStatus:
     backend: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RawResult:
+class RawResult(msgspec.Struct, frozen=True):
     """Counts by bit string (classical bit 0 rightmost), and per-shot memory where offered."""
 
     counts: Mapping[str, int]
     shots: int
     memory: tuple[str, ...] | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(msgspec.Struct, frozen=True):
     """One checked program, exactly as it must run.
 
     ``text`` is the program in the backend's dialect, read back by another parser and found to be

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from cryogate.domain.errors import Unavailable
 from cryogate.tokens.access import VerifiedToken
@@ -39,8 +40,7 @@ class RevokedKind(StrEnum):
     ALL = "all"
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """Everything by which a caller could have been revoked.
 
     ``key`` is the thumbprint that the token is bound to. ``ancestors`` are the tokens that it was

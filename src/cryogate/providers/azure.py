@@ -17,12 +17,12 @@ import asyncio
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
+from msgspec import structs
 
 from cryogate.circuits import Dialect, Program, emit
 from cryogate.config import ConfigError
@@ -233,13 +233,13 @@ class AzureProvider(Provider):
             backend=f"{_SCHEME}:{job.target}" if job.target else "",
         )
         if state is VendorState.DONE and cost is None:
-            return replace(status, part_of_bound=(1, 1))
+            return structs.replace(status, part_of_bound=(1, 1))
         if state not in _FINAL or cost is None:
             return status
         if not cost.estimated_total.is_finite():
             raise VendorLied("its price is no number")
         cents = int((cost.estimated_total * 100).to_integral_value(ROUND_CEILING))
-        return replace(status, cost_cents=cents, currency=cost.currency_code.upper())
+        return structs.replace(status, cost_cents=cents, currency=cost.currency_code.upper())
 
     async def _job(self, vendor_id: str, lease: Lease) -> _Job:
         job = (await self._call("GET", f"/jobs/{vendor_id}", lease)).read(_Job)

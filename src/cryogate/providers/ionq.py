@@ -19,12 +19,12 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from decimal import ROUND_CEILING
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from cryogate.circuits import Dialect, Program
 from cryogate.domain.money import Money
@@ -290,8 +290,8 @@ class IonqProvider(Provider):
         cost = await self._cost(vendor_id, lease)
         if cost is None:
             # A simulator's job is not billed; a missing bill of a device is not zero.
-            return replace(status, cost_cents=0) if job.backend == _SIMULATOR else status
-        return replace(status, cost_cents=cost.cents, currency=cost.currency)
+            return structs.replace(status, cost_cents=0) if job.backend == _SIMULATOR else status
+        return structs.replace(status, cost_cents=cost.cents, currency=cost.currency)
 
     async def _job(self, vendor_id: str, lease: Lease) -> wire.Job:
         answer = await self._http.call("GET", f"/jobs/{vendor_id}", headers=_key(lease))

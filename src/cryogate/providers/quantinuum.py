@@ -19,11 +19,11 @@ import asyncio
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from cryogate.circuits import CircuitError, Dialect, Program, emit, parse_pytket, same_circuit
 from cryogate.circuits.model import STORED
@@ -300,9 +300,13 @@ class QuantinuumProvider(Provider):
         if cents is None:
             # Nexus's own emulators use no credits; a missing bill of a machine is not zero
             if attributes.definition.backend_config.device_name in self._unbilled:
-                return replace(status, cost_cents=0, currency=_CURRENCY)
-            return replace(status, part_of_bound=(1, 1)) if state is VendorState.DONE else status
-        return replace(status, cost_cents=cents, currency=_CURRENCY)
+                return structs.replace(status, cost_cents=0, currency=_CURRENCY)
+            return (
+                structs.replace(status, part_of_bound=(1, 1))
+                if state is VendorState.DONE
+                else status
+            )
+        return structs.replace(status, cost_cents=cents, currency=_CURRENCY)
 
     async def _job(self, vendor_id: str, lease: Lease) -> wire.Job:
         answer = await self._call("GET", f"{_JOBS}/{vendor_id}", lease, params=_SCOPE)

@@ -31,7 +31,7 @@ def page_view(page: Page[T], view: Callable[[T], dict[str, Any]]) -> dict[str, A
 
 
 def _figures(budget: BudgetView) -> dict[str, Any]:
-    shown = asdict(budget)
+    shown = msgspec.structs.asdict(budget)
     del shown["epoch"]
     return {**shown, "left_cents": budget.left_cents, "left_shots": budget.left_shots}
 

@@ -21,9 +21,10 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
+
+import msgspec
 
 from cryogate.tokens import jws
 from cryogate.tokens.claims import ProofClaims, read_proof
@@ -48,8 +49,7 @@ _PLAIN_URL: Final = re.compile(r"[!-~]+", re.ASCII)
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(msgspec.Struct, frozen=True):
     """A proof that held: the key, and what was signed.
 
     ``shared``: step (8) is still due.

@@ -39,8 +39,7 @@ class Header:
     jwk: Mapping[str, object] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(msgspec.Struct, frozen=True):
     """The parts of a JWS whose signature has not been checked yet."""
 
     raw_header: str

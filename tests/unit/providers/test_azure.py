@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.support.live import ROOT
 from tests.support.vendors import BELL, ORDER, Bench, bench_of
 
@@ -104,7 +104,7 @@ async def test_rigetti_gets_quil_and_ionq_no_mitigation(azure: Bench) -> None:
 async def test_a_target_that_takes_no_circuit_is_refused_by_name(
     azure: Bench, target: str, why: str
 ) -> None:
-    submission = dataclasses.replace(azure.submission("job_a"), backend=f"azure:{target}")
+    submission = structs.replace(azure.submission("job_a"), backend=f"azure:{target}")
     with pytest.raises(ProviderError, match=why) as told:
         await azure.provider.submit(submission, azure.lease)
     assert (told.value.sent, told.value.retryable) == (False, False)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.support.live import ROOT
 from tests.support.vendors import GOOGLE_BELL, ORDER, Bench, bench_of, lease_of
 from tests.unit.circuits.support import qasm2
@@ -189,7 +189,7 @@ def test_labels_and_times_are_what_google_takes_and_gives() -> None:
 
 
 async def test_a_program_too_dear_or_too_wide_is_no_matter_of_guessing(google: Bench) -> None:
-    unknown = dataclasses.replace(google.submission("job_a"), backend="google:sycamore")
+    unknown = structs.replace(google.submission("job_a"), backend="google:sycamore")
     assert isinstance(unknown, Submission)
     with pytest.raises(ProviderError) as told:
         await google.provider.submit(unknown, google.lease)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.support.live import ROOT
 from tests.support.vendors import Bench, bench_of
 
@@ -78,20 +78,20 @@ async def test_a_job_that_would_cost_more_than_its_reservation_is_stopped_by_ibm
 ) -> None:
     fake = ibm.settings["fake"]
     fake.seconds = 45.0
-    submission = dataclasses.replace(ibm.submission("job_a", FLIP), cost_ceiling_cents=1000)
+    submission = structs.replace(ibm.submission("job_a", FLIP), cost_ceiling_cents=1000)
     vendor_id = await ibm.provider.submit(submission, ibm.lease)
     assert fake.jobs[vendor_id]["cost"] == 6
     status = await ibm.provider.status(vendor_id, ibm.lease)
     assert (status.state, status.cost_cents) == (VendorState.FAILED, 960)
     assert status.runtime_ms == 6000
     # and what pays for no second at all is not sent
-    little = dataclasses.replace(submission, job_id="job_b", cost_ceiling_cents=159)
+    little = structs.replace(submission, job_id="job_b", cost_ceiling_cents=159)
     with pytest.raises(ProviderError, match="pay for a second") as told:
         await ibm.provider.submit(little, ibm.lease)
     assert (told.value.sent, told.value.retryable) == (False, False)
     # a reservation for more than the longest time buys no more than that
     fake.seconds = 1.5
-    rich = dataclasses.replace(submission, job_id="job_c", cost_ceiling_cents=10**6)
+    rich = structs.replace(submission, job_id="job_c", cost_ceiling_cents=10**6)
     assert fake.jobs[await ibm.provider.submit(rich, ibm.lease)]["cost"] == 60
 
 

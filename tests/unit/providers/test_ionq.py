@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+from msgspec import structs
 from tests.support.vendors import BELL, ORDER, Bench, bench_of
 
 from cryogate.circuits import Dialect, emit
@@ -114,13 +114,13 @@ async def test_a_dry_run_is_not_found_as_the_job(ionq: Bench) -> None:
     assert await ionq.provider.find("job_a", ionq.lease) is None
     wide = ionq.submission("job_a")
     text = emit(BELL, Dialect.IONQ_JSON).replace(b'"qubits":2', b'"qubits":99')
-    refused = dataclasses.replace(wide, text=text)
+    refused = structs.replace(wide, text=text)
     assert await ionq.provider.validate(refused, ionq.lease) == ("the vendor answered 400",)
 
 
 def dear(bench: Bench, job_id: str, cents: int) -> Submission:
     """A job of 0.11 USD for which ``cents`` are reserved."""
-    return dataclasses.replace(bench.submission(job_id), cost_ceiling_cents=cents)
+    return structs.replace(bench.submission(job_id), cost_ceiling_cents=cents)
 
 
 async def test_a_dry_run_that_expects_a_higher_price_says_so(ionq: Bench) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import AsyncIterator
@@ -11,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 from tests.support.live import ROOT
 from tests.support.vendors import TRAPPED_BELL, TRAPPED_ORDER, Bench, bench_of
 
@@ -116,7 +116,7 @@ async def test_credits_are_counted_and_the_ceiling_holds_there_too(nexus: Bench)
     # 5 + 100 * (8 + 10 + 5 * (2 prepared + 2 measured)) / 5000 = 5.76
     assert (status.cost_cents, status.currency, status.runtime_ms) == (576, "HQC", 2500)
     dear = nexus.submission("job_dear")
-    poor = dataclasses.replace(dear, cost_ceiling_cents=500)
+    poor = structs.replace(dear, cost_ceiling_cents=500)
     vendor_id = await nexus.provider.submit(poor, nexus.lease)
     status = await nexus.provider.status(vendor_id, nexus.lease)
     assert (status.state, status.cost_cents, status.detail) == (VendorState.FAILED, 0, "error")
