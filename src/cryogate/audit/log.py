@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Sequence
+
+import msgspec
 
 from cryogate.audit.checkpoint import Checkpoint, sign_checkpoint
 from cryogate.audit.errors import HeadConflict, LogIntegrityError
@@ -303,7 +304,7 @@ class AuditLog:
                         "hash": value.hex(),
                     }
                     statements.append(Statement("log_add_node", params, guard="log_turn"))
-        numbering = json.dumps(numbered, separators=(",", ":"))
+        numbering = msgspec.json.encode(numbered).decode()
         values: dict[str, SqlValue] = {"rows": numbering, "first_seq": first}
         statements.insert(0, Statement("log_sequence", values, len(rows), "log_turn"))
         statements.insert(0, Statement("log_order", {}, guard="log_turn"))

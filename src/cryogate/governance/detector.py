@@ -32,6 +32,7 @@ CURSOR: Final = "detector"
 _SPAN: Final = 2000
 _MOST_CACHED: Final = 2000
 _PROFILE = msgspec.json.Decoder(Profile)
+_EVENT = msgspec.json.Decoder(dict[str, Any])
 
 
 class Detector:
@@ -73,7 +74,7 @@ class Detector:
         found: list[tuple[str, Finding, int]] = []
         holds: list[Statement] = []
         for row in rows:
-            event = json.loads(text(row, "body")) | {"seq": number(row, "seq")}
+            event = _EVENT.decode(text(row, "body")) | {"seq": number(row, "seq")}
             if str(event["action"]).startswith("alert."):
                 holds += await self._alert(event, touched)
                 continue

@@ -40,7 +40,9 @@ class Planner:
         # All values of the unit are looked at together; which one it was is found out only if need
         # be, where enumerations and the like are also turned into what they stand for.
         operations = self._spelled(work, Prepared.order)
-        given = [value for operation in operations for value in operation[1]]
+        given = list[SqlValue]()
+        for operation in operations:
+            given += operation[1]
         return operations if are_plain(given) else self._spelled(work, Prepared.bind)
 
     def _spelled(self, work: UnitOfWork, values: _Values) -> tuple[Operation, ...]:

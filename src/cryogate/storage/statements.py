@@ -159,14 +159,16 @@ class Statements:
 def are_plain(values: Sequence[object]) -> bool:
     """Whether each is a ``str``, ``int`` or None that any database may be given as it is.
 
-    A handful of calls for all values together: this runs for every value that is ever stored.
+    One look at each and a few calls for all together: this runs for every value that is ever stored.
     """
-    if len(values) == 1 and type(only := values[0]) is str and only.isascii():
-        return "\0" not in only
-    texts = [value for value in values if type(value) is str]
-    numbers = [value for value in values if type(value) is int]
-    if len(texts) + len(numbers) + values.count(None) != len(values):
-        return False
+    texts, numbers = list[str](), list[int]()
+    for value in values:
+        if type(value) is str:
+            texts.append(value)
+        elif type(value) is int:
+            numbers.append(value)
+        elif value is not None:
+            return False
     if numbers and not (min(numbers) >= MIN_INT and max(numbers) <= MAX_INT):
         return False
     joined = "".join(texts)
