@@ -91,6 +91,9 @@ async def test_a_job_runs_once_however_often_it_is_sent(bench: Bench) -> None:
     submission = bench.submission("job_once")
     assert await bench.provider.find("job_once", bench.lease) is None
     vendor_id = await bench.provider.submit(submission, bench.lease)
+    over = bench.provider.ended(vendor_id)
+    assert over is None or over.status.state in _FINAL
+    assert over is None or over.status == await bench.provider.status(vendor_id, bench.lease)
     assert await bench.provider.submit(submission, bench.lease) == vendor_id
     assert await bench.provider.find("job_once", bench.lease) == vendor_id
     assert await bench.provider.find("job_other", bench.lease) is None

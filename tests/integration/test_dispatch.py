@@ -37,6 +37,7 @@ from cryogate.gateway.second_reading import SecondReader
 from cryogate.ports.credentials import Lease, LeaseIssuer, LeaseTerms
 from cryogate.ports.provider import (
     Backend,
+    Ended,
     Provider,
     ProviderError,
     Submission,
@@ -668,6 +669,9 @@ class Silent(FakeProvider):
     """Takes jobs and says nothing more about them until ``speaks``."""
 
     speaks = False
+
+    def ended(self, vendor_id: str) -> Ended | None:
+        return None
 
     async def wait(self, vendor_id: str, lease: Lease) -> VendorStatus | None:
         return None

@@ -9,28 +9,26 @@ from cryogate.gateway.dispatch_desk import Desk, Hand, Stop, log
 from cryogate.gateway.dispatch_send import end, program_of, standing
 from cryogate.gateway.settle import Ending, MalformedResult, done, printable, runtime
 from cryogate.ports.provider import (
+    Ended,
     Provider,
     ProviderError,
-    RawResult,
     VendorLied,
     VendorState,
-    VendorStatus,
 )
 
 _RESULT_ATTEMPTS = 8
 
 
-async def finish(
-    desk: Desk, hand: Hand, provider: Provider, vendor_id: str, status: VendorStatus
-) -> None:
+async def finish(desk: Desk, hand: Hand, provider: Provider, vendor_id: str, ended: Ended) -> None:
     """The vendor is done with the job: settle it."""
+    status = ended.status
     stop = hand.asked
     if stop is None and isinstance(found := standing(desk, hand), Stop):
         stop = found
     state, failure = JobState.CANCELLED, "cancelled_by_vendor"
     revoked = stop is not None and stop.state is JobState.REVOKED
     if status.state is VendorState.DONE and not revoked:
-        ending = await _result(desk, hand, provider, vendor_id, status)
+        ending = await _result(desk, hand, provider, vendor_id, ended)
     else:
         # Of a revoked job, what ran is owed, but its result is for nobody.
         if stop is not None and (revoked or status.state is not VendorState.FAILED):
@@ -43,8 +41,9 @@ async def finish(
 
 
 async def _result(
-    desk: Desk, hand: Hand, provider: Provider, vendor_id: str, status: VendorStatus
+    desk: Desk, hand: Hand, provider: Provider, vendor_id: str, ended: Ended
 ) -> Ending:
+    status = ended.status
 
     def failed(failure: str) -> Ending:
         return Ending(
@@ -55,10 +54,12 @@ async def _result(
     program = await program_of(desk, hand) if provider.reads_program else None
     while True:
         try:
-            with desk.spans.step("vendor.result"):
-                raw: RawResult = await desk.questions.ask(
-                    hand.job, lambda lease: provider.result(vendor_id, lease, program)
-                )
+            raw = ended.result
+            if raw is None:
+                with desk.spans.step("vendor.result"):
+                    raw = await desk.questions.ask(
+                        hand.job, lambda lease: provider.result(vendor_id, lease, program)
+                    )
             return done(hand.job, await _clbits(desk, hand), vendor_id, status, raw)
         except (MalformedResult, VendorLied) as error:
             log.error("%s: result refused: %s", hand.job.job_id, error)

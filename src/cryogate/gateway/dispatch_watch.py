@@ -32,6 +32,7 @@ from cryogate.gateway.reconcile import locate
 from cryogate.gateway.settle import FENCE, Ending
 from cryogate.gateway.vendor_questions import Line
 from cryogate.ports.provider import (
+    Ended,
     Provider,
     ProviderError,
     Submission,
@@ -73,7 +74,7 @@ async def carry(desk: Desk, hand: Hand) -> None:
         await _recover(desk, hand, provider)
     else:
         hand.arrive()
-        await _watch(desk, hand, provider, job.vendor_id, None)
+        await _watch(desk, hand, provider, job.vendor_id)
 
 
 def _heed_mark(hand: Hand) -> None:
@@ -95,20 +96,13 @@ async def _submit(desk: Desk, hand: Hand, provider: Provider, submission: Submis
         await not_sent(desk, hand, failure)
         return
     hand.arrive()
-    waiter = None
-    try:
-        with contextlib.suppress(Unavailable):  # it is watched later, and recorded now
-            waiter = await _begin_wait(desk, hand, provider, vendor_id)
-        final = _finished(waiter)
-        if final is not None and hand.asked is None:
-            # Over before it could be recorded as running: one move, one commit.
-            await finish(desk, hand, provider, vendor_id, final)
-            return
-        await _running(desk, hand, vendor_id, ())
-        await _watch(desk, hand, provider, vendor_id, waiter)
-    finally:
-        if waiter is not None:
-            await _abandon(waiter)
+    ended = provider.ended(vendor_id)
+    if ended is not None and hand.asked is None:
+        # Over before it could be recorded as running: one move, one commit.
+        await finish(desk, hand, provider, vendor_id, ended)
+        return
+    await _running(desk, hand, vendor_id, ())
+    await _watch(desk, hand, provider, vendor_id)
 
 
 async def _running(desk: Desk, hand: Hand, vendor_id: str, reasons: tuple[str, ...]) -> None:
@@ -149,7 +143,7 @@ async def _recover(desk: Desk, hand: Hand, provider: Provider) -> None:
         vendor_id = receipt(found)
         hand.arrive()
         await _running(desk, hand, vendor_id, ("found_at_vendor",))
-        await _watch(desk, hand, provider, vendor_id, None)
+        await _watch(desk, hand, provider, vendor_id)
         return
     stop = hand.asked or standing(desk, hand)
     if isinstance(stop, Stop):
@@ -215,48 +209,20 @@ async def _resend(desk: Desk, hand: Hand, provider: Provider) -> None:
 # -- at the vendor -----------------------------------------------------------------------------
 
 
-async def _begin_wait(
-    desk: Desk, hand: Hand, provider: Provider, vendor_id: str
-) -> asyncio.Future[VendorStatus | None]:
-    lease = await desk.lease(hand.job)
-    waiter = asyncio.ensure_future(provider.wait(vendor_id, lease))
-    await asyncio.sleep(0)  # a job that is over already answers in this very turn of the loop
-    return waiter
-
-
-def _finished(waiter: asyncio.Future[VendorStatus | None] | None) -> VendorStatus | None:
-    if waiter is None or not waiter.done() or waiter.cancelled() or waiter.exception() is not None:
-        return None
-    status = waiter.result()
-    return status if isinstance(status, VendorStatus) and status.state in _FINAL else None
-
-
-async def _watch(
-    desk: Desk,
-    hand: Hand,
-    provider: Provider,
-    vendor_id: str,
-    waiter: asyncio.Future[VendorStatus | None] | None,
-) -> None:
+async def _watch(desk: Desk, hand: Hand, provider: Provider, vendor_id: str) -> None:
     """Until the vendor says that the job is over, or somebody asks for its end."""
     with desk.questions.watching(hand.job.scheme):
-        await _until_over(desk, hand, provider, vendor_id, waiter)
+        await _until_over(desk, hand, provider, vendor_id)
 
 
-async def _until_over(
-    desk: Desk,
-    hand: Hand,
-    provider: Provider,
-    vendor_id: str,
-    waiter: asyncio.Future[VendorStatus | None] | None,
-) -> None:
+async def _until_over(desk: Desk, hand: Hand, provider: Provider, vendor_id: str) -> None:
     polls = 0
     while True:
         stop = hand.asked
         if stop is not None and polls % 4 == 0:
             await _ask_vendor_to_stop(desk, hand, provider, vendor_id)
         try:
-            status = await _next_status(desk, hand, provider, vendor_id, waiter)
+            status = await _next_status(desk, hand, provider, vendor_id)
         except VendorLied as lie:
             log.error("%s: the vendor lies: %s", hand.job.job_id, lie.detail)
             status = None
@@ -278,9 +244,8 @@ async def _until_over(
         except Exception:
             log.exception("%s: status unknown", hand.job.job_id)
             status = None
-        waiter = None
         if status is not None and status.state in _FINAL:
-            await finish(desk, hand, provider, vendor_id, status)
+            await finish(desk, hand, provider, vendor_id, Ended(status, None))
             return
         if status is not None and desk.places.hear(hand.job.job_id, status):
             desk.changes.tell(hand.job.job_id)
@@ -292,16 +257,12 @@ async def _until_over(
 
 
 async def _next_status(
-    desk: Desk,
-    hand: Hand,
-    provider: Provider,
-    vendor_id: str,
-    waiter: asyncio.Future[VendorStatus | None] | None,
+    desk: Desk, hand: Hand, provider: Provider, vendor_id: str
 ) -> VendorStatus | None:
     """What the vendor says next: by its own waiting where it can, else by asking."""
     if hand.asked is None:
-        if waiter is None:
-            waiter = await _begin_wait(desk, hand, provider, vendor_id)
+        lease = await desk.lease(hand.job)
+        waiter = asyncio.ensure_future(provider.wait(vendor_id, lease))
         try:
             await first_of(waiter, hand.stop)
             if waiter.done():
@@ -312,8 +273,6 @@ async def _next_status(
             await _abandon(waiter)
         if hand.stop.done():
             return None
-    elif waiter is not None:
-        await _abandon(waiter)
     asked, turn_ms = hand.asked, desk.questions.turn_ms(hand.job.scheme)
     if turn_ms:
         await desk.pause(turn_ms, hand if asked is None else None)

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -168,6 +169,13 @@ class RawResult(msgspec.Struct, frozen=True):
     metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
+class Ended(NamedTuple):
+    """A job's final status, and its result if it has one."""
+
+    status: VendorStatus
+    result: RawResult | None
+
+
 class Submission(msgspec.Struct, frozen=True):
     """One checked program, exactly as it must run.
 
@@ -214,6 +222,10 @@ class Provider(ABC):
     @abstractmethod
     async def submit(self, submission: Submission, lease: Lease) -> str:
         """Hand the job over, once: the same ``job_id`` again gives the same vendor id."""
+
+    def ended(self, vendor_id: str) -> Ended | None:
+        """How a job ended that was just submitted, if that is known here without asking anybody."""
+        return None
 
     @abstractmethod
     async def find(self, job_id: str, lease: Lease) -> str | None:

@@ -31,6 +31,7 @@ from cryogate.config.local import Local, NoiseTable
 from cryogate.ports.credentials import Lease
 from cryogate.ports.provider import (
     Backend,
+    Ended,
     Noise,
     Provider,
     ProviderError,
@@ -129,6 +130,11 @@ class LocalProvider(Provider):
         else:
             run.task.add_done_callback(lambda _: self._retain(submission.job_id, run))
         return run.vendor_id
+
+    def ended(self, vendor_id: str) -> Ended | None:
+        """What needed no simulation is over when it was submitted."""
+        run = self._run(vendor_id)
+        return Ended(run.status, run.result) if run.task is None else None
 
     async def find(self, job_id: str, lease: Lease) -> str | None:
         """The vendor id, while the job is in memory."""

@@ -159,7 +159,7 @@ class Statements:
 def are_plain(values: Sequence[object]) -> bool:
     """Whether each is a ``str``, ``int`` or None that any database may be given as it is.
 
-    One look at each and a few calls for all together: this runs for every value that is ever stored.
+    One look at each, a few calls for all together: this runs for every value that is ever stored.
     """
     texts, numbers = list[str](), list[int]()
     for value in values:

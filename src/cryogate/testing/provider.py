@@ -9,6 +9,7 @@ from cryogate.circuits import Dialect, Program
 from cryogate.ports.credentials import Lease
 from cryogate.ports.provider import (
     Backend,
+    Ended,
     Provider,
     ProviderError,
     RawResult,
@@ -68,6 +69,10 @@ class FakeProvider(Provider):
             self.lose_answer -= 1
             raise ProviderError("the connection broke", sent=True, retryable=True)
         return vendor_id
+
+    def ended(self, vendor_id: str) -> Ended | None:
+        """With ``auto`` a job is over when it was submitted; its result must be asked for."""
+        return Ended(self._status[vendor_id], None) if self.auto else None
 
     def end(self, job_id: str, state: VendorState = VendorState.DONE) -> None:
         """The vendor is done with the job."""

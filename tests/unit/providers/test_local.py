@@ -12,7 +12,7 @@ from cryogate.circuits import Program, parse_flat
 from cryogate.circuits.model import Format, ParseLimits
 from cryogate.domain.secrets import Secret
 from cryogate.ports.credentials import Lease
-from cryogate.ports.provider import ProviderError, Submission, VendorState
+from cryogate.ports.provider import Ended, ProviderError, Submission, VendorState
 from cryogate.providers.local import LocalProvider
 
 LEASE = Lease("l", "local", 2**53, Secret(b""))
@@ -57,6 +57,9 @@ async def test_a_real_simulation_gives_ghz_counts(local: LocalProvider) -> None:
 
 async def test_null_ends_at_once_and_the_same_job_is_accepted_once(local: LocalProvider) -> None:
     vendor_id = await local.submit(job("local:null", GHZ), LEASE)
+    assert local.ended(vendor_id) == Ended(
+        await local.status(vendor_id, LEASE), await local.result(vendor_id, LEASE)
+    )
     assert (await local.status(vendor_id, LEASE)).state is VendorState.DONE
     assert (await local.result(vendor_id, LEASE)).counts == {"000": 200}
     assert await local.submit(job("local:null", GHZ), LEASE) == vendor_id
