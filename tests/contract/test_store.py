@@ -20,6 +20,7 @@ from cryogate.ports.store import (
     StoreUnavailable,
     UnitOfWork,
 )
+from cryogate.storage import PostgresStore
 from cryogate.storage.statements import MAX_INT, MIN_INT, BadStatement
 
 EVENT = Event(
@@ -55,6 +56,21 @@ async def test_a_unit_is_read_as_soon_as_it_is_acknowledged(store: Store) -> Non
     for number in range(20):
         await store.commit(work(put(f"j{number}", number)))
         assert len(await content(store)) == number + 1
+
+
+async def test_the_state_is_another_one_before_a_commit_is_acknowledged(store: Store) -> None:
+    if store.state is None:
+        # several processes write: nobody is told that nothing has changed
+        assert isinstance(store, PostgresStore)
+        return
+    seen = [store.state]
+    for number in range(5):
+        await store.commit(work(put(f"j{number}")))
+        seen.append(store.state)
+        assert store.state == seen[-1]
+    with pytest.raises(GuardFailed):
+        await store.commit(work(put("j0")))
+    assert len(set(seen)) == 6
 
 
 async def test_events_are_in_the_transaction_of_the_state(store: Store) -> None:

@@ -140,6 +140,11 @@ class SealingStore(Store):
         """See `ReadStore.fetch`."""
         return await self._inner.fetch(query, params)
 
+    @property
+    def state(self) -> int | None:
+        """See `ReadStore.state`."""
+        return self._inner.state
+
     async def scrub(self) -> None:
         """See `Store.scrub`."""
         await self._inner.scrub()

@@ -31,7 +31,7 @@ from cryogate.gateway.handover import Handover
 from cryogate.gateway.pipeline import Pipeline
 from cryogate.gateway.refusals import JobRefusals
 from cryogate.gateway.requests import EstimateRequest, JobRequest, PreviewRequest
-from cryogate.gateway.standing import read_standing, text
+from cryogate.gateway.standing import Standings, text
 from cryogate.gateway.vendor_checks import VendorChecks
 from cryogate.gateway.verdicts import demand_of, refusal_of, terms_of
 from cryogate.gateway.views import (
@@ -79,6 +79,7 @@ class JobService:
         hooks: Hooks,
     ) -> None:
         self._store = store
+        self._standings = Standings(store)
         self._clock = clock
         self._pipeline = pipeline
         self._ledger = ledger
@@ -164,7 +165,7 @@ class JobService:
         self, caller: Caller, request: EstimateRequest, action: Action
     ) -> tuple[Case, Decision]:
         now_ms = self._clock.now_ms()
-        standing = await read_standing(self._store, caller, request.session_id)
+        standing = await self._standings.read(caller, request.session_id)
         await self._ledger.know(standing.budget.epoch)
         if request.session_id is not None and self._revocations.revoked(
             caller.subject(request.session_id)

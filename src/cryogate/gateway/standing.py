@@ -16,6 +16,8 @@ from cryogate.gateway.case import SessionView, Standing
 from cryogate.ports.budgets import BudgetView
 from cryogate.ports.store import ReadStore, Row
 
+_MOST_READ = 1024
+
 
 @lru_cache(maxsize=4096)
 def strings(text: str) -> frozenset[str]:
@@ -72,6 +74,35 @@ def _experiment(
         release=Release(release),
         created_ms=created_ms,
     )
+
+
+class Standings:
+    """Standings as they were read since the last commit: what a burst of requests asks at once.
+
+    Nothing acknowledged can have changed in between, so each is what reading anew would give. What
+    is spent is counted by the transaction that spends it, whatever was read here.
+    """
+
+    def __init__(self, store: ReadStore) -> None:
+        self._store = store
+        self._state: int | None = None
+        self._read: dict[tuple[str, str | None], Standing] = {}
+
+    async def read(self, caller: Caller, session_id: str | None) -> Standing:
+        """As `read_standing`."""
+        state = self._store.state
+        if state is None:
+            return await read_standing(self._store, caller, session_id)
+        if state != self._state or len(self._read) >= _MOST_READ:
+            self._state = state
+            self._read.clear()
+        key = (caller.token_id, session_id)
+        found = self._read.get(key)
+        if found is None:
+            found = await read_standing(self._store, caller, session_id)
+            if self._store.state == state == self._state:
+                self._read[key] = found
+        return found
 
 
 async def read_standing(store: ReadStore, caller: Caller, session_id: str | None) -> Standing:

@@ -83,6 +83,14 @@ class ReadStore(ABC):
             raise StoreUnavailable(f"query {query} gave {len(rows)} rows where one was due")
         return rows[0] if rows else None
 
+    @property
+    def state(self) -> int | None:
+        """A number that is another one after every unit of work that was acknowledged.
+
+        None where nobody here knows, because other processes write too.
+        """
+        return None
+
 
 class Store(ReadStore):
     """The database of a deployment."""

@@ -102,6 +102,11 @@ class SqliteStore(Store):
             raise sqlite_file.unavailable(self._path, error) from error
         return self._names.rows(statement.sql, cursor, rows)
 
+    @property
+    def state(self) -> int | None:
+        """See `ReadStore.state`: the lock on the file keeps other writers off it."""
+        return None if self._commits is None else self._commits.batches
+
     async def commit(self, work: UnitOfWork) -> Rows:
         """See `Store.commit`."""
         operations = self._planner.plan(work)

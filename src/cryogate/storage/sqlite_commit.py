@@ -77,6 +77,8 @@ class GroupCommit:
         self._waiting: deque[Unit] = deque()
         self._busy = self._called = False
         self._careful = self._since_checkpoint = 0
+        #: How many batches are on the disk, or may be; counted before anybody is told of one.
+        self.batches = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._loop = asyncio.get_running_loop()
@@ -155,6 +157,7 @@ class GroupCommit:
 
     def _committed(self, batch: list[Unit], more: bool) -> None:
         """The thread has done with a batch; unless ``more``, the connection is the loop's again."""
+        self.batches += 1
         _settle(batch)
         if not more:
             self._released()
