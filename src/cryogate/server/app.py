@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cryogate.domain.errors import Refused, Unavailable
+from cryogate.server.application import Application, Lifespan
 from cryogate.server.endpoints import Endpoint, routes
-from cryogate.server.problems import on_crash, on_http_error, on_refused, on_unavailable, problem
+from cryogate.server.problems import problem
 from cryogate.server.resource_auth import ResourceAuth
 
-Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 _MAX_HEADER_BYTES = 32 << 10
 _MAX_PATH = 512
 
@@ -28,18 +24,7 @@ def build_app(
     lifespan: Lifespan,
 ) -> ASGIApp:
     """The application. It answers to ``scheme``, ``://`` and one of ``hosts``."""
-    inner = Starlette(
-        routes=routes(endpoints, auth),
-        exception_handlers={
-            Refused: on_refused,
-            Unavailable: on_unavailable,
-            HTTPException: on_http_error,
-            Exception: on_crash,
-        },
-        lifespan=lifespan,
-    )
-    inner.router.redirect_slashes = False
-    return Doorkeeper(inner, hosts, scheme)
+    return Doorkeeper(Application(routes(endpoints, auth), lifespan), hosts, scheme)
 
 
 class Doorkeeper:

@@ -14,7 +14,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from cryogate import __version__
@@ -29,6 +28,7 @@ from cryogate.domain.errors import Unavailable
 from cryogate.outbound.addresses import networks
 from cryogate.ports.clock import Clock, SystemClock
 from cryogate.server.app import build_app
+from cryogate.server.application import Application
 from cryogate.server.endpoints import Endpoint
 from cryogate.server.metrics import MetricsRoutes, RequestMeter
 from cryogate.server.ops_routes import OpsRoutes
@@ -181,7 +181,7 @@ class Deployment:
         return frozenset(names)
 
     @asynccontextmanager
-    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+    async def _lifespan(self, app: Application) -> AsyncIterator[None]:
         await self.start()
         try:
             yield
