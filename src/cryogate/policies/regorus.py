@@ -17,6 +17,7 @@ from cryogate.policies.answer import read_caps, read_decision
 from cryogate.policies.bundle_files import Bundle, BundleInvalid
 from cryogate.policies.question import encode_question
 from cryogate.ports.policy import GrantFacts, PolicyEngine, Question
+from cryogate.ports.turns import next_turn
 
 DECISION = "data.cryogate.decision"
 CAPS = "data.cryogate.caps"
@@ -59,7 +60,11 @@ class RegorusEngine(PolicyEngine):
         return self._bundle.digest
 
     async def _evaluate(self, question: Question) -> Decision:
-        return read_decision(self._ask(question, DECISION), self._bundle.digest)
+        # All that wait for a decision have it in the same turn: ADR 72.
+        await next_turn()
+        answer = self._ask(question, DECISION)
+        await next_turn()
+        return read_decision(answer, self._bundle.digest)
 
     async def _caps(self, question: Question) -> GrantFacts | None:
         # Asked for every token with a question that holds nothing that moves. The key is the whole
