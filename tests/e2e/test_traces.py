@@ -98,7 +98,9 @@ def test_a_job_is_one_story(world: World) -> None:
     assert {"policy.decide", "token.sign"} <= inside
     # a result that does not come with the receipt has to be asked for
     asked = agent.call("POST", "/v1/jobs", {**body, "backend": "local:aer"}).json()
-    world.server.admin("POST", "approvals", asked["approval"]["approval_id"], "approve", body={"note": "go"})
+    world.server.admin(
+        "POST", "approvals", asked["approval"]["approval_id"], "approve", body={"note": "go"}
+    )
     world.waited("vendor.result")
 
 
