@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-import msgspec
-
 
 class Format(StrEnum):
     """What a submitted circuit is written in."""
@@ -52,7 +50,8 @@ STORED = ParseLimits(
 )
 
 
-class Facts(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Facts:
     """What a program uses, exactly.
 
     ``depth`` counts gates, measurements and resets on the longest chain; a barrier orders but
