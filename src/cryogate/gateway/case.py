@@ -35,7 +35,7 @@ class SessionView:
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """The database's view of the caller, read once per request."""
+    """The database's view of the caller, with all that was acknowledged before the request."""
 
     agent: Agent
     experiment: Experiment

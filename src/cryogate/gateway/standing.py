@@ -25,8 +25,8 @@ def strings(text: str) -> frozenset[str]:
     return frozenset(msgspec.json.decode(text, type=list[str]))
 
 
-# Both are frozen and made of nothing but their columns, which seldom change between two requests:
-# they are read anew for every request, and built anew when they have changed.
+# Both are frozen and made of nothing but their columns, which seldom change between two readings:
+# they are read again and again, and built anew when they have changed.
 _AGENT = itemgetter(
     "agent_id", "owner", "tier", "stage", "active", "roles", "attributes", "agent_created_ms"
 )
