@@ -25,19 +25,23 @@ async def finish(desk: Desk, hand: Hand, provider: Provider, vendor_id: str, end
     stop = hand.asked
     if stop is None and isinstance(found := standing(desk, hand), Stop):
         stop = found
-    state, failure = JobState.CANCELLED, "cancelled_by_vendor"
-    revoked = stop is not None and stop.state is JobState.REVOKED
-    if status.state is VendorState.DONE and not revoked:
-        ending = await _result(desk, hand, provider, vendor_id, ended)
+    actor = None if stop is None else stop.actor
+    state: JobState
+    if stop is not None and stop.state is JobState.REVOKED:
+        # What ran is owed, but its result is for nobody.
+        state, failure = stop.state, stop.failure
+    elif status.state is VendorState.DONE:
+        await end(desk, hand, await _result(desk, hand, provider, vendor_id, ended), actor)
+        return
+    elif status.state is VendorState.FAILED:
+        state = JobState.FAILED
+        failure = f"vendor: {printable(status.detail) or 'no reason given'}"
+    elif stop is not None:
+        state, failure = stop.state, stop.failure
     else:
-        # Of a revoked job, what ran is owed, but its result is for nobody.
-        if stop is not None and (revoked or status.state is not VendorState.FAILED):
-            state, failure = stop.state, stop.failure
-        elif status.state is VendorState.FAILED:
-            state = JobState.FAILED
-            failure = f"vendor: {printable(status.detail) or 'no reason given'}"
-        ending = Ending(state, failure, status, vendor_id=vendor_id, runtime_ms=runtime(status))
-    await end(desk, hand, ending, None if stop is None else stop.actor)
+        state, failure = JobState.CANCELLED, "cancelled_by_vendor"
+    ending = Ending(state, failure, status, vendor_id=vendor_id, runtime_ms=runtime(status))
+    await end(desk, hand, ending, actor)
 
 
 async def _result(
