@@ -38,6 +38,12 @@ async def postgres_dsn(postgres_server: PostgresServer) -> AsyncIterator[str]:
     await postgres_server.drop(dsn)
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def dsn(request: pytest.FixtureRequest) -> str | None:
+    """None for SQLite, else an empty PostgreSQL database: once with each."""
+    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_dsn"))
+
+
 @pytest.fixture(scope="session")
 def migrated_template(postgres_server: PostgresServer) -> str:
     """The name of a database with our schema: copying it is many times faster than making one."""

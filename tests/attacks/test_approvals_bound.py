@@ -21,12 +21,6 @@ BOB = "operator:bob"
 ONE_BIT = "aa" + SHA[2:]  # 0xab and 0xaa
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def dsn(request: pytest.FixtureRequest) -> str | None:
-    """Each decision runs on both databases; None is SQLite."""
-    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_dsn"))
-
-
 async def test_approving_queues_the_job_and_keeps_its_hold(dsn: str | None, tmp_path: Path) -> None:
     async with world(tmp_path, dsn=dsn) as w:
         approval_id = await w.park(hold_of(session_id="s1"))

@@ -31,11 +31,6 @@ BOB, CAROL, DAVE = "operator:bob", "operator:carol", "operator:dave"
 pytestmark = pytest.mark.attack("H3")
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def dsn(request: pytest.FixtureRequest) -> str | None:
-    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_dsn"))
-
-
 @asynccontextmanager
 async def two_needed(
     tmp_path: Path, dsn: str | None = None, *, quorum: int = 2, role: str = "approver"

@@ -18,11 +18,6 @@ ROOT = Path(__file__).resolve().parents[2]
 LINES = (40, 150, 400)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def dsn(request: pytest.FixtureRequest) -> str | None:
-    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_dsn"))
-
-
 def kill_after(folder: Path, dsn: str | None, lines: int) -> list[list[str]]:
     """What a child said before it was killed, at its ``lines``-th line."""
     told = []

@@ -11,12 +11,6 @@ from tests.support.governance import World, hold_of, world
 from cryogate.ports.store import GuardFailed
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def dsn(request: pytest.FixtureRequest) -> str | None:
-    """Each race runs on both databases; None is SQLite."""
-    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_dsn"))
-
-
 async def attempt(w: World, number: int, **hold: object) -> str:
     try:
         await w.reserve(hold_of(f"j{number}", **hold))  # type: ignore[arg-type]

@@ -82,11 +82,6 @@ async def watched(tmp_path: Path, dsn: str | None = None) -> AsyncIterator[Watch
         await log.close()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def dsn(request: pytest.FixtureRequest) -> str | None:
-    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_dsn"))
-
-
 async def surge(t: Watched) -> None:
     await t.record(*(t.job(1000) for _ in range(WARM_UP)))
     await t.settle()

@@ -85,11 +85,6 @@ async def told(tmp_path: Path, *channels: Heard, dsn: str | None = None) -> Asyn
         await log.close()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def dsn(request: pytest.FixtureRequest) -> str | None:
-    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_dsn"))
-
-
 async def test_a_request_and_its_decision_are_told(dsn: str | None, tmp_path: Path) -> None:
     hook, mail = Heard("hook"), Heard("mail", people=True)
     async with told(tmp_path, hook, mail, dsn=dsn) as t:

@@ -66,11 +66,6 @@ class Desk:
         await self.world.experiments.update("e1", change, "operator:ada")
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def dsn(request: pytest.FixtureRequest) -> str | None:
-    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_dsn"))
-
-
 @pytest.fixture
 async def desk(dsn: str | None, tmp_path: Path) -> AsyncIterator[Desk]:
     async with world(tmp_path, dsn=dsn) as made:

@@ -41,11 +41,6 @@ class Counted(ReadStore):
         return rows
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def dsn(request: pytest.FixtureRequest) -> str | None:
-    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_dsn"))
-
-
 @pytest.fixture
 async def made(dsn: str | None, tmp_path: Path) -> AsyncIterator[World]:
     async with world(tmp_path, dsn=dsn) as found:

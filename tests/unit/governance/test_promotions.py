@@ -37,14 +37,6 @@ async def _ran(w: World, job_id: str, **changes: Any) -> None:
     )  # fmt: skip
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def dsn(request: pytest.FixtureRequest) -> str | None:
-    if request.param == "sqlite":
-        return None
-    found: str = request.getfixturevalue("postgres_dsn")
-    return found
-
-
 async def test_promotion_needs_evidence_and_another_human(dsn: str | None, tmp_path: Path) -> None:
     async with world(tmp_path, dsn=dsn) as w:
         await w.run("governance_test_backends", backends='["local:null","braket:forte-1","x:y"]')

@@ -29,11 +29,6 @@ def at(w: World, now_ms: int) -> None:
     w.clock.advance(now_ms - w.clock.now_ms())
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def dsn(request: pytest.FixtureRequest) -> str | None:
-    return None if request.param == "sqlite" else str(request.getfixturevalue("postgres_dsn"))
-
-
 @pytest.fixture
 async def w(dsn: str | None, tmp_path: Path) -> AsyncIterator[World]:
     async with world(tmp_path, dsn=dsn) as made:
